@@ -98,8 +98,28 @@ pub(crate) enum Task {
     Start(CommandOptions),
     /// Stop a program; its state stays.
     Stop(CommandOptions),
-    /// Stop a program and start it again.
+    /// Stop a program and start it again. A newer revision is built first, while the old one runs.
     Restart(CommandOptions),
+    /// List what was deployed under a program's name, newest first.
+    Revisions {
+        /// The program's name.
+        program: String,
+    },
+    /// Start an earlier revision in place of the one that runs.
+    ///
+    /// What runs goes on until the other one is built. If that one does not come up, what ran comes back.
+    Rollback(RollBackOptions),
+    /// Show what differs between two revisions: settings and files, line by line.
+    ///
+    /// Binary and very large files are only named. Of settings, values of variables are hidden.
+    Diff {
+        /// The program's name.
+        program: String,
+        /// The number of the older revision.
+        from: u64,
+        /// The number of the newer revision.
+        to: u64,
+    },
     /// Remove a program with its source, logs and state.
     Rm(RemoveOptions),
     /// Show what a program printed.
@@ -258,6 +278,9 @@ pub(crate) struct DeployOptions {
     /// repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
+    /// What is new, in one line; `hersh revisions` shows it.
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
     /// Restart it even if source and manifest are unchanged.
     #[arg(long)]
     pub(crate) restart: bool,
@@ -266,6 +289,17 @@ pub(crate) struct DeployOptions {
     pub(crate) detach: bool,
     #[command(flatten)]
     pub(crate) build: BuildOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollBackOptions {
+    /// The program's name.
+    pub(crate) program: String,
+    /// The number of the revision, as `hersh revisions` shows it; the one that ran before if left out.
+    pub(crate) revision: Option<u64>,
+    /// Return at once instead of waiting until it runs.
+    #[arg(long)]
+    pub(crate) detach: bool,
 }
 
 #[derive(Debug, Args)]

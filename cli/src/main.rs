@@ -65,6 +65,15 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Task::Restart(command) => {
                 commands::programs::command(&client()?, "restart", &command, output).await
             }
+            Task::Revisions { program } => {
+                commands::revisions::list(&client()?, &program, output).await
+            }
+            Task::Rollback(options) => {
+                commands::roll_back::roll_back(&client()?, options, output).await
+            }
+            Task::Diff { program, from, to } => {
+                commands::diff::diff(&client()?, &program, (from, to), output).await
+            }
             Task::Rm(command) => commands::remove::remove(&client()?, &command, output).await,
             Task::Logs(options) => commands::logs::show(&client()?, options, output).await,
             Task::Events { program } => commands::events::show(&client()?, &program, output).await,

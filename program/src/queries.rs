@@ -5,6 +5,7 @@ use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 use crate::{
     AfterStop, BuildId, Building, ContainerId, Failed, ImageId, InstanceId, InstanceNumber,
     Manifest, Program, Ready, Revision, RevisionNumber, Revisions, StartKind, State, StopStep,
+    recovery::SETTLED_RUN_MS,
 };
 
 impl Program {
@@ -61,24 +62,55 @@ impl Program {
     /// Returns the revisions of which an instance may be started without a further command: that of a retry, and
     /// that which a failed rollout goes back to. A program at rest has none.
     #[must_use]
-    pub fn revisions_to_come(&self) -> Vec<&Revision> {
+    pub fn revisions_to_come(&self, now_ms: u64) -> Vec<&Revision> {
         let Some(revisions) = self.revisions.as_ref().filter(|_| self.is_started()) else {
             return Vec::new();
         };
-        let plan = revisions.plan();
-        let fallback = match &plan.kind {
-            StartKind::Rollout { fallback } => Some(*fallback),
-            StartKind::Plain | StartKind::RollBack { .. } => None,
-        };
-        let numbers = [Some(plan.revision), fallback].into_iter().flatten();
-        numbers.filter_map(|number| revisions.get(number)).collect()
+        let planned = revisions.get(revisions.plan().revision);
+        planned
+            .into_iter()
+            .chain(self.fallback_at(now_ms))
+            .collect()
     }
 
-    /// Returns the newest good revision other than the current one: a roll-back without a number goes there.
+    /// Returns the revision that is started if the rollout under way fails.
+    #[must_use]
+    pub fn fallback(&self) -> Option<&Revision> {
+        let revisions = self.revisions.as_ref()?;
+        match &revisions.plan().kind {
+            StartKind::Rollout { fallback } => revisions.get(*fallback),
+            StartKind::Plain | StartKind::RollBack { .. } => None,
+        }
+    }
+
+    /// Works like [`Program::fallback`], but returns nothing once the instance has been up for long enough, which
+    /// the program itself notes only at its next event.
+    #[must_use]
+    pub fn fallback_at(&self, now_ms: u64) -> Option<&Revision> {
+        let settled_at_ms = self.settled_at_ms();
+        let is_settled = settled_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        self.fallback().filter(|_| !is_settled)
+    }
+
+    /// Returns the time from which on the instance that is up counts as settled, milliseconds since the Unix
+    /// epoch.
+    #[must_use]
+    pub fn settled_at_ms(&self) -> Option<u64> {
+        let since_ms = self.state.ready()?.since_ms;
+        Some(since_ms.saturating_add(SETTLED_RUN_MS))
+    }
+
+    /// Returns the revision that a roll-back without a number goes to: the one that ran before the rollout that
+    /// is under way or was the last start, otherwise the newest good one other than the current one.
     #[must_use]
     pub fn previous_revision(&self) -> Option<RevisionNumber> {
+        let beside = self.state.ready().and_then(|ready| ready.rollout.as_ref());
+        if beside.is_some() {
+            return self.current_revision();
+        }
         let revisions = self.revisions.as_ref()?;
-        let previous = revisions.last_good(revisions.plan().revision)?;
+        let before = self.fallback();
+        let previous = before.or_else(|| revisions.last_good(revisions.plan().revision))?;
         Some(previous.number)
     }
 

@@ -346,12 +346,25 @@ fn somebody_can_roll_back_to_any_revision_that_is_kept() {
 }
 
 #[test]
-fn a_roll_back_to_what_runs_only_ends_the_rollout() {
+fn a_roll_back_to_what_runs_only_ends_the_build() {
     let kept = roll_back(building_beside(), 1);
     expect(&kept, "ready", &["cancel"]);
+    assert_eq!(numbers(&kept), (1, 1));
     let by = RevisionNumber(1);
     assert_eq!(outcome(&kept), (2, &RolloutOutcome::Superseded { by }));
-    assert_eq!(numbers(&kept), (1, 1));
+    // Without a build beside it, nothing changes.
+    expect(&roll_back(kept, 1), "ready", &["refuse"]);
+}
+
+#[test]
+fn a_roll_back_without_a_number_undoes_the_last_deploy() {
+    let previous = |walk: &Walk| walk.program.previous_revision().map(|it| it.0);
+    assert_eq!(previous(&settled()), None);
+    assert_eq!(previous(&building_beside()), Some(1));
+    assert_eq!(previous(&replacing()), Some(1));
+    let second = replacing().started('d').wait(SETTLED_MS);
+    assert_eq!(previous(&second), Some(1));
+    assert_eq!(previous(&deployed(second, 'f').folders()), Some(2));
 }
 
 #[test]

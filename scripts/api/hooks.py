@@ -33,10 +33,11 @@ NOT_OUR_FAULT = {
 
 @schemathesis.hook
 def filter_failure(ctx, failure, case, response):
-    """Drops the failure that a 5xx is, if that 5xx is an announced problem, and that of a program's
-    receipt which is not there: one that was never started has none."""
+    """Drops the failure that a 5xx is, if that 5xx is an announced problem, and that of a part of a
+    program which is not there: one that was never started has no receipt, and few revisions."""
     if type(failure).__name__ == "EnsureResourceAvailability":
-        return case.operation.path not in ("/programs/{id}/receipt", "/programs/{id}/compose")
+        parts = ("receipt", "compose", "source", "rollback")
+        return case.operation.path not in [f"/programs/{{id}}/{part}" for part in parts]
     if type(failure).__name__ != "ServerError":
         return True
     if not response.headers.get("content-type", [""])[0].startswith("application/problem+json"):

@@ -70,7 +70,7 @@ fn check_container(shared: &Shared, program: &Program, runs: Option<&ContainerId
 
 /// Returns whether the program's next automatic start goes on with an image.
 fn planned_image(program: &Program) -> bool {
-    let next = program.revisions_to_come();
+    let next = program.revisions_to_come(u64::MAX);
     next.first()
         .is_some_and(|revision| revision.image.is_some())
 }
@@ -109,7 +109,7 @@ fn check_quotas(shared: &Shared, host: &TestHost, programs: &[Program]) -> Outco
 
 /// Returns the memory of the largest revision of which an instance may run without a further check.
 fn most_memory_bytes(program: &Program) -> u64 {
-    let next = program.revisions_to_come();
+    let next = program.revisions_to_come(u64::MAX);
     let manifests = next.iter().map(|revision| &revision.source.manifest);
     let wanted = [&program.source.manifest].into_iter();
     let memory = wanted.chain(manifests).map(|it| it.limits.memory_bytes);

@@ -6,12 +6,14 @@
 
 mod account;
 mod archive;
+mod cause;
 mod ignore;
 mod manifest;
 mod plain;
 mod problem;
 mod program;
 mod restart;
+mod revision;
 mod stats;
 mod units;
 
@@ -23,6 +25,7 @@ pub use archive::{
     ARCHIVE_COUNTED, ARCHIVE_ENTRIES, ARCHIVE_SHA256, SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX,
     SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX,
 };
+pub use cause::CauseView;
 pub use ignore::{IGNORE_BYTES_MAX, Ignore, IgnoreError, IgnoreMatch};
 pub use manifest::{
     BUILD_ARGS_HEADER, Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Timeouts,
@@ -30,10 +33,14 @@ pub use manifest::{
 pub use plain::{is_hidden, shown};
 pub use problem::{Code, Problem};
 pub use program::{
-    BuildList, BuildView, CauseView, CreateProgram, EventList, EventView, Evidence, Health,
-    LogLine, ProgramList, ProgramView, PropertyView, ReceiptView, RetryView, SourceAccepted,
+    BuildList, BuildView, CreateProgram, EventList, EventView, Evidence, Health, LogLine,
+    ProgramList, ProgramView, PropertyView, ReceiptView, RetryView, SourceAccepted,
     VerifiedContract,
 };
 pub use restart::{Restart, RestartPolicy};
+pub use revision::{
+    REVISION_MESSAGE_CHARS_MAX, RevisionList, RevisionMessageError, RevisionView, RolloutEndView,
+    RolloutOutcome, RolloutStep, RolloutView, check_revision_message,
+};
 pub use stats::StatsView;
 pub use units::{ByteSize, Span, UnitError};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Manifest;
+use crate::{CauseView, Manifest, RolloutEndView, RolloutView};
 
 /// `POST /programs` as JSON: these fields, and the manifest's keys beside them.
 ///
@@ -85,6 +85,9 @@ pub struct SourceAccepted {
     pub program_id: String,
     /// The id of the source tree that was sent.
     pub build_id: String,
+    /// The number of the revision that the source is stored as; left out by older hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// The user who owns the program.
     #[serde(default)]
     pub owner: String,
@@ -120,6 +123,18 @@ pub struct ProgramView {
     /// restart takes the newer one.
     #[serde(default)]
     pub has_newer_source: bool,
+    /// The number of the revision that runs or is being started, or was started last; left out by older hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// The number of the revision that the next command starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted_revision: Option<u64>,
+    /// The revision that is about to take the place of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutView>,
+    /// How the last rollout ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rollout: Option<RolloutEndView>,
     /// The image that runs or ran last, by content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
@@ -157,19 +172,6 @@ pub struct ProgramView {
     /// The manifest of the instance that runs or is being started, else that of the next one, with every
     /// default filled in.
     pub manifest: Manifest,
-}
-
-/// Why a program is in `Error`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct CauseView {
-    /// Stable code, such as `build_failed`.
-    pub code: String,
-    /// The cause, in one sentence.
-    pub message: String,
-    /// The last lines that were printed, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub logs: Vec<String>,
 }
 
 /// The next automatic start of a program.

@@ -7,7 +7,7 @@ use hersh_wire::{
 use reqwest::Method;
 use serde_json::json;
 
-use super::host_view::HostView;
+use super::{host_view::HostView, rollout};
 use crate::{
     args::{CommandOptions, Output},
     client::Client,
@@ -69,22 +69,18 @@ fn row(view: &ProgramView, host_view: &HostView) -> Vec<String> {
     ]
 }
 
-/// Returns the restarts of the last hour, which tell a crash loop from a single failure, and the cause of the
-/// last failure. Without either, tells of newer source.
+/// Returns the restarts of the last hour, which tell a crash loop from a single failure, what becomes of the
+/// newest revision, and the cause of the last failure.
 fn note(view: &ProgramView) -> String {
     let cause = view.cause.as_ref().map(|cause| cause.message.as_str());
     let lines = cause.unwrap_or_default().lines().map(str::trim);
     let cause = lines.filter(|line| !line.is_empty()).take(1);
     let parts: Vec<String> = restarts(view)
         .into_iter()
+        .chain(rollout::note(view))
         .chain(cause.map(str::to_owned))
         .collect();
-    match parts.is_empty() {
-        true if view.has_newer_source => {
-            format!("newer source waits for 'hersh restart {}'", view.program_id)
-        }
-        true | false => output::cut(&parts.join("; "), NOTE_CHARS_MAX),
-    }
+    output::cut(&parts.join("; "), NOTE_CHARS_MAX)
 }
 
 /// Returns how often the program was started by itself in the last hour, if it was.
@@ -199,14 +195,16 @@ fn rows(
     rows.push(("watcher", view.proxy_url.clone()));
     let build = view.instance_build_id.as_ref().unwrap_or(&view.build_id);
     rows.push(("build", output::short_build(build).to_owned()));
-    if view.has_newer_source {
-        let newer = format!(
-            "{} waits for 'hersh restart {}'",
-            output::short_build(&view.build_id),
-            view.program_id
-        );
-        rows.push(("newer", newer));
-    }
+    let revision = view.revision.iter();
+    rows.extend(revision.map(|number| ("revision", number.to_string())));
+    let under_way = view.rollout.as_ref().map(rollout::under_way);
+    let waiting = under_way
+        .is_none()
+        .then(|| rollout::waiting(view))
+        .flatten();
+    rows.extend(under_way.map(|under_way| ("rollout", under_way)));
+    rows.extend(waiting.map(|waiting| ("newer", waiting)));
+    rows.extend(rollout::failed(view).map(|failed| ("last", failed)));
     rows.extend(view.image_id.iter().map(|image| ("image", image.clone())));
     let instance = view.instance.iter();
     rows.extend(instance.map(|number| ("instance", number.to_string())));
@@ -330,16 +328,24 @@ pub(crate) async fn command(
     options: &CommandOptions,
     format: Output,
 ) -> Result<(), Failure> {
-    let request = client.request(Method::POST, &["programs", &options.program, verb]);
-    let request = if options.detach {
-        request
-    } else {
-        request.query(&[("wait", "1h")])
-    };
-    let view: ProgramView = client.read(request).await?;
-    match failed(&view) {
-        Some(failure) if !options.detach => Err(failure),
-        _ => show(&view, format),
+    let path = ["programs", &options.program];
+    let request = client.request(Method::POST, &[path[0], path[1], verb]);
+    let begun: ProgramView = client.read(request).await?;
+    if options.detach {
+        return show(&begun, format);
+    }
+    let request = client.request(Method::GET, &path);
+    let view: ProgramView = client.read(request.query(&[("wait", "1h")])).await?;
+    // A revision that was to take the place of what runs may have failed, and what ran is there as before.
+    let wanted = begun.rollout.as_ref().map(|rollout| rollout.revision);
+    let other = wanted.filter(|wanted| Some(*wanted) != view.revision);
+    let failed = other.map_or_else(
+        || failed(&view),
+        |wanted| Some(rollout::came_to_nothing(wanted, &view)),
+    );
+    match failed {
+        Some(failure) => Err(failure),
+        None => show(&view, format),
     }
 }
 

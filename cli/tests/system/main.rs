@@ -20,6 +20,7 @@ mod load;
 mod lost_journal;
 mod policies;
 mod real_programs;
+mod rollouts;
 mod scale;
 mod service;
 mod state_limits;

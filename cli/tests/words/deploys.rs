@@ -8,7 +8,7 @@ const SHOP: &str = "GET /programs/shop";
 const AWAY: &str = "the container engine can't start programs";
 
 /// A folder with a program called `shop`.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write(

@@ -10,4 +10,5 @@ mod certificates;
 mod deploys;
 mod failures;
 mod made_up;
+mod rollouts;
 mod terminal;

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use hersh_host::preflight;
-use hersh_wire::{Build, Manifest};
+use hersh_wire::{Build, Manifest, check_revision_message};
 
 use super::env_file;
 use crate::{
@@ -22,7 +22,7 @@ const NAME_CHARS_MAX: usize = 63;
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) listing: Listing,
-    /// The options of the build that the flags name, beside the manifest.
+    /// The options of the build that the flags name, beside the manifest, and the message.
     pub(super) build: BuildQuery,
 }
 
@@ -45,7 +45,8 @@ pub(super) fn source(options: &DeployOptions) -> Result<Source, Failure> {
     preflight::check_manifest(&manifest).map_err(|error| {
         Failure::Input(format!("{}: {error}", folder.join("hersh.toml").display()))
     })?;
-    let asked = build_query::of(&options.build, folder)?;
+    let mut asked = build_query::of(&options.build, folder)?;
+    asked.query.extend(message(options.message.as_deref())?);
     let named = asked.query.iter().find(|(key, _)| *key == "dockerfile");
     let named = named
         .map(|(_, path)| path)
@@ -68,6 +69,16 @@ pub(super) fn source(options: &DeployOptions) -> Result<Source, Failure> {
         listing,
         build: asked,
     })
+}
+
+/// Returns the part of the request that says what is new.
+fn message(message: Option<&str>) -> Result<Option<(&'static str, String)>, Failure> {
+    let Some(message) = message else {
+        return Ok(None);
+    };
+    check_revision_message(message)
+        .map_err(|error| Failure::Input(format!("--message: {error}")))?;
+    Ok(Some(("message", message.to_owned())))
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, Failure> {

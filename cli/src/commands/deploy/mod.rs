@@ -6,13 +6,16 @@
 
 mod check;
 mod env_file;
-mod follow;
 mod upload;
 
-use hersh_wire::{ProgramView, SourceAccepted};
+use hersh_wire::ProgramView;
 use reqwest::Method;
 
-use super::{host_view::HostView, programs};
+use super::{
+    follow::{self, Sent, Standing},
+    host_view::HostView,
+    programs,
+};
 use crate::{
     args::{DeployOptions, Output},
     client::Client,
@@ -34,8 +37,24 @@ pub(crate) async fn deploy(
             "the upload was cut, nothing of it is kept, and {name} is as it was"
         ))),
     };
-    let view: ProgramView = client.get(&["programs", &name]).await?;
-    let begun = match step(&view, &created, options.restart) {
+    let (sent, standing) = (Sent::of(&created), Standing::default());
+    tokio::select! {
+        ended = start(client, &sent, &options, &standing, format) => ended,
+        _ = tokio::signal::ctrl_c() => Err(standing.interrupted(&sent)),
+    }
+}
+
+/// Has what was stored started, and follows that.
+async fn start(
+    client: &Client,
+    sent: &Sent,
+    options: &DeployOptions,
+    standing: &Standing,
+    format: Output,
+) -> Result<(), Failure> {
+    let name = sent.name.as_str();
+    let view: ProgramView = client.get(&["programs", name]).await?;
+    let begun = match step(&view, sent, options.restart) {
         Step::Nothing => {
             if let HostView::Lost(why) = HostView::of(client).await {
                 return Err(Failure::Unavailable(format!(
@@ -50,19 +69,14 @@ pub(crate) async fn deploy(
         Step::Follow => view,
         Step::Command(verb) => {
             client
-                .read(client.request(Method::POST, &["programs", &name, verb]))
+                .read(client.request(Method::POST, &["programs", name, verb]))
                 .await?
         }
     };
     if options.detach {
         return programs::show(&begun, format);
     }
-    tokio::select! {
-        ended = follow::follow(client, &created, &begun, format) => ended,
-        _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted(format!(
-            "the host goes on with {name}; 'hersh stop {name}' ends it"
-        ))),
-    }
+    follow::follow(client, sent, &begun, standing, format).await
 }
 
 /// The next step once the source is stored.
@@ -76,13 +90,12 @@ enum Step {
     Command(&'static str),
 }
 
-fn step(view: &ProgramView, created: &SourceAccepted, restart: bool) -> Step {
-    let is_same =
-        view.instance_build_id.as_ref() == Some(&created.build_id) && !view.has_newer_source;
+fn step(view: &ProgramView, sent: &Sent, restart: bool) -> Step {
+    let is_same = sent.is_current(view);
     match view.state.as_str() {
         _any if programs::is_at_rest(view) => Step::Command("start"),
-        "Ready" if is_same && !restart => Step::Nothing,
-        "Building" | "Starting" if is_same && !restart => Step::Follow,
+        "Ready" if is_same && !restart && view.rollout.is_none() => Step::Nothing,
+        "Ready" | "Building" | "Starting" if is_same && !restart => Step::Follow,
         _other => Step::Command("restart"),
     }
 }
@@ -94,15 +107,29 @@ mod tests {
     use super::*;
     use crate::commands::sample;
 
-    /// Returns the answer to an upload.
-    pub(super) fn created() -> SourceAccepted {
-        SourceAccepted {
-            program_id: "a".into(),
-            build_id: "build-1".into(),
-            owner: "ann".into(),
-            state: "Ready".into(),
-            proxy_url: "/programs/a/watcher/".into(),
-            created_at_ms: 1,
+    fn sent(revision: Option<u64>) -> Sent {
+        Sent {
+            name: "a".into(),
+            revision,
+            build: "build-1".into(),
+        }
+    }
+
+    #[test]
+    fn a_numbered_revision_is_left_alone_where_it_runs() {
+        let building = json!({ "revision": 7, "step": "building", "fallback": 6 });
+        let settling = json!({ "revision": 7, "step": "settling", "fallback": 6 });
+        let steps = [
+            (json!({ "revision": 7 }), Step::Nothing),
+            (json!({ "revision": 7, "rollout": settling }), Step::Follow),
+            (json!({ "revision": 6, "rollout": building }), Step::Follow),
+            // The same tree, and other settings.
+            (json!({ "revision": 6 }), Step::Command("restart")),
+            (json!({ "revision": 7, "state": "Starting" }), Step::Follow),
+        ];
+        for (change, expected) in steps {
+            let found = step(&sample::program(&change), &sent(Some(7)), false);
+            assert_eq!(found, expected, "{change}");
         }
     }
 
@@ -115,10 +142,13 @@ mod tests {
                 Step::Command("restart"),
             ),
             (
-                json!({ "run_build_id": "build-0" }),
+                json!({ "instance_build_id": "build-0" }),
                 Step::Command("restart"),
             ),
-            (json!({ "run_build_id": null }), Step::Command("restart")),
+            (
+                json!({ "instance_build_id": null }),
+                Step::Command("restart"),
+            ),
             (json!({ "state": "Building" }), Step::Follow),
             (json!({ "state": "Starting" }), Step::Follow),
             (json!({ "state": "Stopping" }), Step::Command("restart")),
@@ -127,10 +157,10 @@ mod tests {
             (json!({ "state": "Created" }), Step::Command("start")),
         ];
         for (change, expected) in steps {
-            let found = step(&sample::program(&change), &created(), false);
+            let found = step(&sample::program(&change), &sent(None), false);
             assert_eq!(found, expected, "{change}");
         }
-        let asked = step(&sample::program(&json!({})), &created(), true);
+        let asked = step(&sample::program(&json!({})), &sent(None), true);
         assert_eq!(asked, Step::Command("restart"));
     }
 }

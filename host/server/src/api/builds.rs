@@ -98,7 +98,7 @@ pub(super) async fn logs(
     if query.follow {
         let permit = permit(&host, &caller)?;
         let log = host.storage().follow_build_log(&id, &build);
-        return Ok(live(permit, follow_build(entry, log)));
+        return Ok(live(permit, follow_build(entry, build, log)));
     }
     let permit = reader(&host, &caller)?;
     let (program, wanted) = (id.clone(), build.clone());
@@ -164,10 +164,12 @@ fn find(stored: impl Iterator<Item = BuildId>, text: &str) -> Result<BuildId, Id
 /// Streams the lines of a build from its first line, until the build is over and all lines are sent.
 fn follow_build(
     entry: Arc<ProgramEntry>,
+    build: BuildId,
     log: BuildLogReader,
 ) -> impl Stream<Item = axum::response::sse::Event> + Send {
     let following = FollowedBuild {
         entry,
+        build,
         log: Some(log),
     };
     stream::unfold(following, |mut following| async move {
@@ -188,6 +190,7 @@ fn follow_build(
 /// A build whose log is followed.
 struct FollowedBuild {
     entry: Arc<ProgramEntry>,
+    build: BuildId,
     /// The reader of the build's log; `None` once all lines are sent.
     log: Option<BuildLogReader>,
 }
@@ -200,7 +203,7 @@ impl FollowedBuild {
             let mut log = self.log.take()?;
             // Checked before reading: once a build is over, its log is complete. If this were checked
             // after reading, lines that the build wrote in between would be lost.
-            let is_building = self.entry.is_building();
+            let is_building = self.entry.may_build(&self.build);
             let read = tokio::task::spawn_blocking(move || {
                 let lines = log.next_lines();
                 (log, lines)

@@ -108,11 +108,12 @@ fn finish(mut document: Value) -> Value {
 }
 
 /// The patterns of parameters that have one, by the parameter's name.
-const FORMS: [(&str, &str); 5] = [
+const FORMS: [(&str, &str); 6] = [
     ("id", LABEL),
     ("user", LABEL),
     ("owner", LABEL),
     ("build", "^(latest|build-[0-9a-f]{12})$"),
+    ("message", r"^[^\x00-\x1f\x7f-\x9f]*$"),
     ("wait", r"^[0-9]+(\.[0-9]{1,9})? ?(d|h|m|s|ms)$"),
 ];
 const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";

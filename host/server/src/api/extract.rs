@@ -52,6 +52,11 @@ pub(super) struct SettleWait {
 }
 
 impl Wait {
+    /// Returns a wait that a query of another form asks for.
+    pub(super) fn of(wait: Option<Span>) -> Self {
+        Self { wait }
+    }
+
     /// Takes a permit for the wait; `None` if the caller asks for no wait.
     ///
     /// # Errors

@@ -10,7 +10,9 @@
 //! | `POST /programs` | takes a program in: JSON, or a tar with `hersh.toml` and `?name=` |
 //! | `GET /programs` | lists programs: `?state=`, `?owner=`, `?limit=`, `?cursor=` |
 //! | `GET`, `DELETE /programs/{id}` | shows, removes; `?wait=30s` waits until the program has settled |
-//! | `GET`, `PUT /programs/{id}/source` | the source as a tar; replaces it, from the next start on |
+//! | `GET`, `PUT /programs/{id}/source` | the source as a tar, `?revision=`; stores a new revision, `?message=` |
+//! | `GET /programs/{id}/revisions` | what was deployed, newest first |
+//! | `POST /programs/{id}/rollback` | starts an earlier revision: `?revision=`; `?wait=30s` as above |
 //! | `POST /programs/{id}/start`, `stop`, `restart` | commands; `?wait=30s` waits as above |
 //! | `GET /programs/{id}/logs` | output; `?tail=`, `?since=`, `?follow=true` as Server-Sent Events |
 //! | `GET /programs/{id}/builds`, `/builds/{build}/logs` | builds, a build's output; `latest` names the newest |
@@ -37,6 +39,7 @@ mod builds;
 mod document;
 mod events;
 mod extract;
+mod fetch_source;
 mod gather;
 mod health;
 mod lists;
@@ -45,9 +48,11 @@ mod metrics;
 mod pipeline;
 mod problem;
 mod programs;
+mod revisions;
 mod rules;
 mod site;
 mod source;
+mod source_query;
 mod state;
 mod stats;
 mod stream;
@@ -107,10 +112,12 @@ fn routes() -> OpenApiRouter<Host> {
     OpenApiRouter::with_openapi(document::head())
         .routes(routes!(programs::list, source::create))
         .routes(routes!(programs::show, programs::remove))
-        .routes(routes!(source::fetch, source::replace))
+        .routes(routes!(fetch_source::fetch, source::replace))
         .routes(routes!(programs::start))
         .routes(routes!(programs::stop))
         .routes(routes!(programs::restart))
+        .routes(routes!(revisions::list))
+        .routes(routes!(revisions::roll_back))
         .routes(routes!(programs::receipt))
         .routes(routes!(programs::compose))
         .routes(routes!(stats::show))

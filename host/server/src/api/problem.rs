@@ -7,7 +7,7 @@ use axum::{
 };
 use hersh_journal::JournalError;
 use hersh_machine::driver;
-use hersh_program::Cause;
+use hersh_program::{Cause, Refusal};
 use hersh_proxy::ForwardError;
 use hersh_storage::{SourceError, StateCopyError, StateFileError, StorageError};
 use hersh_wire::{Code, Problem};
@@ -193,7 +193,11 @@ impl From<CommandError> for Failure {
         let code = match &error {
             CommandError::NotFound(_) => Code::NotFound,
             CommandError::QueueFull => Code::QueueFull,
-            CommandError::Refused { .. } => Code::Conflict,
+            CommandError::Refused { refusal, .. } => match refusal {
+                Refusal::NoSuchRevision { .. } => Code::NotFound,
+                Refusal::Already { .. } | Refusal::BeingRemoved => Code::Conflict,
+            },
+            CommandError::NoEarlierRevision(_) => Code::Conflict,
             CommandError::WaitTimedOut { .. } => Code::WaitTimedOut,
             CommandError::ShuttingDown => Code::ShuttingDown,
             CommandError::NotRemoved { cause, .. } => match cause.as_deref() {

@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
-use hersh_program::{ProgramId, UserId};
+use hersh_program::{Program, ProgramId, UserId};
 use hersh_wire::{Code, Problem, ProgramList, ProgramView, ReceiptView};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     auth::{Caller, audit::Particulars},
-    host::{Command, CommandError, Host, Outcome},
+    host::{Command, CommandError, Host, Outcome, ProgramEntry},
     words,
 };
 
@@ -154,7 +154,8 @@ pub(super) async fn stop(
     command(host, (caller, particulars), program, wait, Command::Stop).await
 }
 
-/// Stops and starts again.
+/// Stops and starts again. If another revision is wanted, that one is built first, and the one that runs goes on
+/// until then.
 #[utoipa::path(
     post,
     path = "/programs/{id}/restart",
@@ -178,7 +179,7 @@ pub(super) async fn restart(
 
 /// Carries out a command. Answers 202 with the program's state once the command is durable; answers 200
 /// if the command was fulfilled already or has been waited for.
-async fn command(
+pub(super) async fn command(
     State(host): State<Host>,
     (Extension(caller), Extension(particulars)): (Extension<Caller>, Extension<Particulars>),
     OwnedProgram(entry): OwnedProgram,
@@ -187,7 +188,7 @@ async fn command(
 ) -> Result<(StatusCode, Json<ProgramView>), Failure> {
     let hold = wait.hold(&host, &caller)?;
     let wait = hold.as_ref().map(|hold| hold.time);
-    particulars.change(&format!("it was {}", entry.state_name()));
+    particulars.change(&described(&entry, command));
     let outcome = host.command(&entry, command, wait).await?;
     if outcome == Outcome::Already {
         particulars.changes_nothing();
@@ -197,6 +198,21 @@ async fn command(
         (Outcome::Accepted, Some(_)) | (Outcome::Already, _) => StatusCode::OK,
     };
     Ok((status, Json(view::program_view(&entry, host.now_ms()))))
+}
+
+/// Returns what the audit log says of a command.
+fn described(entry: &ProgramEntry, command: Command) -> String {
+    let state = entry.state_name();
+    let current = |program: &Program| program.current_revision();
+    match (command, entry.supervisor().with_state(current)) {
+        (Command::RollBack(to), Some(from)) => {
+            format!("it was {state}, revision {from} → {to}")
+        }
+        (Command::RollBack(to), None) => format!("it was {state}, revision → {to}"),
+        (Command::Start | Command::Stop | Command::Restart | Command::Delete, _any) => {
+            format!("it was {state}")
+        }
+    }
 }
 
 /// Stops and removes a program with its source, logs and state.

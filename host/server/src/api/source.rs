@@ -1,25 +1,23 @@
-//! The routes that create a program from its source, replace the source, and hand it back.
+//! The routes that create a program from its source, and replace the source.
 
 use std::sync::Arc;
 
 use axum::{
     Extension, Json,
-    body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use hersh_journal::KeptAnswer;
-use hersh_program::{Manifest, Program, ProgramId, RevisionNote};
-use hersh_storage::{SourceTree, StagedSource, TreePurpose, tar_stream};
+use hersh_program::{Manifest, Program, ProgramId, RevisionNumber};
+use hersh_storage::StagedSource;
 use hersh_wire::{BUILD_ARGS_HEADER, Code, CreateProgram, SourceAccepted};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::{
-    build_query::{ARGS_HEADER_IS, BuildQuery},
+    build_query::ARGS_HEADER_IS,
     extract::{OwnedProgram, Params},
     problem::Failure,
+    source_query::{CreateQuery, ReplaceQuery},
     upload::{read_over, take},
     view,
 };
@@ -31,35 +29,6 @@ use crate::{
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const REPLAYED: &str = "idempotency-replayed";
-
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct CreateQuery {
-    /// The program's name, for archives whose `hersh.toml` has none; JSON carries it inside.
-    name: Option<String>,
-    /// The path of the Dockerfile in the source, over `build.dockerfile` of the manifest.
-    dockerfile: Option<String>,
-    /// The stage that becomes the image, over `build.target` of the manifest.
-    target: Option<String>,
-    /// Fetch base images anew that the host fetched earlier, and build anew.
-    #[serde(default)]
-    pull: bool,
-    /// Run every step anew.
-    #[serde(default)]
-    no_cache: bool,
-}
-
-impl CreateQuery {
-    fn build(&self) -> BuildQuery {
-        BuildQuery {
-            dockerfile: self.dockerfile.clone(),
-            target: self.target.clone(),
-            pull: self.pull,
-            no_cache: self.no_cache,
-        }
-    }
-}
 
 /// Takes a program in: source and manifest, as JSON or as a tar (plain, gzip or zstd) with a
 /// `Dockerfile` and perhaps a `hersh.toml` at its root. Not started by this.
@@ -99,6 +68,7 @@ pub(super) async fn create(
         return Ok(replayed(&host, &program));
     }
     let hashed = claim.is_some().then_some(&fingerprint);
+    let note = query.note(&caller)?;
     let taken = take(&host, &caller, request, query.build(), hashed).await?;
     let id = match query.name.or(taken.name) {
         Some(name) => ProgramId::parse(&name)
@@ -113,10 +83,7 @@ pub(super) async fn create(
             staged: named(&host, taken.staged, &taken.manifest)?,
             permit: taken.permit,
             manifest: taken.manifest,
-            note: RevisionNote {
-                by: Some(caller.user.clone()),
-                message: None,
-            },
+            note,
         },
         owner: caller.user,
         claimed: claim
@@ -124,16 +91,16 @@ pub(super) async fn create(
             .map(|(claim, fingerprint)| ClaimedRequest { claim, fingerprint }),
     };
     let entry = host.create(new).await?;
-    Ok((StatusCode::CREATED, Json(created(&host, &entry))).into_response())
+    Ok((StatusCode::CREATED, Json(created(&host, &entry, FIRST))).into_response())
 }
 
-/// Replaces source and manifest; they count from the next start on.
+/// Replaces source and manifest by a new revision, which the next start or restart runs.
 #[utoipa::path(
     put,
     path = "/programs/{id}/source",
     tag = "programs",
     security(("bearer" = ["operate"])),
-    params(BuildQuery, ("id" = String, Path, description = "The program's id"),
+    params(ReplaceQuery, ("id" = String, Path, description = "The program's id"),
         ("hersh-build-args" = Option<String>, Header, description = ARGS_HEADER_IS)),
     request_body(content((CreateProgram = "application/json"), (Vec<u8> = "application/x-tar"))),
     responses((status = 200, description = "It was replaced", body = SourceAccepted)),
@@ -143,10 +110,11 @@ pub(super) async fn replace(
     Extension(caller): Extension<Caller>,
     Extension(particulars): Extension<Particulars>,
     OwnedProgram(entry): OwnedProgram,
-    Params(query): Params<BuildQuery>,
+    Params(query): Params<ReplaceQuery>,
     request: Request,
 ) -> Result<Json<SourceAccepted>, Failure> {
-    let taken = take(&host, &caller, request, query, None).await?;
+    let note = query.note(&caller)?;
+    let taken = take(&host, &caller, request, query.build(), None).await?;
     let staged = named(&host, taken.staged, &taken.manifest)?;
     let earlier = |program: &Program| program.source.build.clone();
     let (from, to) = (
@@ -158,67 +126,16 @@ pub(super) async fn replace(
         staged,
         permit: taken.permit,
         manifest: taken.manifest,
-        note: RevisionNote {
-            by: Some(caller.user.clone()),
-            message: None,
-        },
+        note,
     };
-    let replaced = host.replace_source(Arc::clone(&entry), new);
-    if replaced.await? == Outcome::Already {
+    let replaced = host.replace_source(Arc::clone(&entry), new).await?;
+    if replaced.outcome == Outcome::Already {
         particulars.changes_nothing();
     }
-    Ok(Json(created(&host, &entry)))
-}
-
-/// The source that the next start builds, as a tar.
-#[utoipa::path(
-    get,
-    path = "/programs/{id}/source",
-    tag = "programs",
-    security(("bearer" = ["read"])),
-    params(("id" = String, Path, description = "The program's id")),
-    responses((status = 200, description = "The tree", body = Vec<u8>, content_type = "application/x-tar")),
-)]
-pub(super) async fn fetch(
-    State(host): State<Host>,
-    Extension(caller): Extension<Caller>,
-    OwnedProgram(entry): OwnedProgram,
-) -> Result<Response, Failure> {
-    let Some(permit) = host
-        .permits()
-        .downloads
-        .take(&caller.user, caller.role.share())
-    else {
-        let detail = "too many downloads of source are under way; try again shortly";
-        return Err(Failure::new(Code::QueueFull, detail));
-    };
-    let (id, build) = entry
-        .supervisor()
-        .with_state(|program| (program.id.clone(), program.source.build.clone()));
-    let path = host.storage().source_path(&id, &build);
-    let tree = host.blocking(move |_| SourceTree::open(&path)).await;
-    let tree = tree.map_err(|error| Failure::internal(&error))?;
-    let tree = tree.map_err(|_nothing| {
-        let detail = format!("the source of {id} is not on this machine; deploy it again");
-        Failure::new(Code::NotFound, detail)
-    })?;
-    // Checked after the tree was opened. If it were checked before, the program could be removed in
-    // between, and the open tree could be another user's program of the same name and so the same path.
-    if entry.gone().is_cancelled() {
-        return Err(Failure::new(Code::NotFound, format!("{id} was removed")));
-    }
-    let tree = tar_stream(move || Ok(tree), TreePurpose::Keep, permit);
-    let mut answer = Body::from_stream(tree).into_response();
-    let headers = answer.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/x-tar"),
-    );
-    let name = format!("attachment; filename=\"{id}-{build}.tar\"");
-    if let Ok(name) = HeaderValue::from_str(&name) {
-        headers.insert(header::CONTENT_DISPOSITION, name);
-    }
-    Ok(answer)
+    Ok(Json(SourceAccepted {
+        build_id: to.to_string(),
+        ..created(&host, &entry, replaced.revision)
+    }))
 }
 
 /// Returns the tree under the name that its image gets. The name is a new one if the image is to be made
@@ -232,11 +149,15 @@ fn named(host: &Host, staged: StagedSource, manifest: &Manifest) -> Result<Stage
     Ok(staged.anew(random)?)
 }
 
-fn created(host: &Host, entry: &ProgramEntry) -> SourceAccepted {
+/// The number of the revision that a program is created with.
+const FIRST: Option<RevisionNumber> = Some(RevisionNumber(1));
+
+fn created(host: &Host, entry: &ProgramEntry, revision: Option<RevisionNumber>) -> SourceAccepted {
     let view = view::program_view(entry, host.now_ms());
     SourceAccepted {
         program_id: view.program_id,
         build_id: view.build_id,
+        revision: revision.map(|number| number.0),
         owner: view.owner,
         state: view.state,
         proxy_url: view.proxy_url,
@@ -315,7 +236,7 @@ fn again(
 
 /// Answers a repeated call like the first one, but shows the program as it is now.
 fn replayed(host: &Host, entry: &ProgramEntry) -> Response {
-    let mut answer = (StatusCode::CREATED, Json(created(host, entry))).into_response();
+    let mut answer = (StatusCode::CREATED, Json(created(host, entry, FIRST))).into_response();
     let headers = answer.headers_mut();
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
     answer

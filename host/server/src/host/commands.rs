@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use hersh_base::{detached::run_detached, right::Right};
 use hersh_machine::driver;
-use hersh_program::{CommandError as ProgramError, Event, Program, Refusal, State};
+use hersh_program::{CommandError as ProgramError, Event, Program, Refusal, RevisionNumber, State};
 
-use super::{CommandError, Host, ProgramEntry};
+use super::{CommandError, Host, ProgramEntry, quota::QuotaChange};
 use crate::words;
 
 /// A command that a user can give to a program.
@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Start,
     Stop,
     Restart,
+    /// Starts a revision in place of the one that runs or is wanted.
+    RollBack(RevisionNumber),
     Delete,
 }
 
@@ -76,12 +78,16 @@ impl Host {
     async fn give(&self, entry: &ProgramEntry, command: Command) -> Result<Outcome, CommandError> {
         match command {
             Command::Start => {
-                self.send_within_quota(entry, Event::UserStartRequested)
-                    .await
+                let event = Event::UserStartRequested;
+                self.send_if_room(entry, None, event).await
             }
             Command::Restart => {
-                self.send_within_quota(entry, Event::UserRestartRequested)
-                    .await
+                let event = Event::UserRestartRequested;
+                self.send_if_room(entry, None, event).await
+            }
+            Command::RollBack(revision) => {
+                let event = Event::UserRollBackRequested { revision };
+                self.send_if_room(entry, Some(revision), event).await
             }
             Command::Stop => self.send(entry, Event::UserStopRequested).await,
             Command::Delete => {
@@ -91,23 +97,55 @@ impl Host {
         }
     }
 
-    /// Sends an event that starts the program, if its owner's quota has room for it.
-    async fn send_within_quota(
+    /// Returns the revision that a roll-back goes to: `asked`, or the one that ran before.
+    ///
+    /// # Errors
+    /// [`CommandError`] when there is none, and while the program is being removed.
+    pub(crate) fn roll_back_target(
         &self,
         entry: &ProgramEntry,
+        asked: Option<RevisionNumber>,
+    ) -> Result<RevisionNumber, CommandError> {
+        let refused = |refusal| CommandError::Refused {
+            refusal,
+            state: entry.state_name(),
+        };
+        if entry.is_being_removed() {
+            return Err(refused(Refusal::BeingRemoved));
+        }
+        let Some(revision) = asked else {
+            let previous = entry.supervisor().with_state(Program::previous_revision);
+            return previous.ok_or_else(|| CommandError::NoEarlierRevision(entry.id()));
+        };
+        let is_kept = |program: &Program| {
+            let revisions = program.revisions.as_ref();
+            revisions.is_some_and(|revisions| revisions.get(revision).is_some())
+        };
+        match entry.supervisor().with_state(is_kept) {
+            true => Ok(revision),
+            false => Err(refused(Refusal::NoSuchRevision { revision })),
+        }
+    }
+
+    /// Sends an event that starts a revision of the program, or the wanted one, if the owner's quota has room
+    /// for it.
+    async fn send_if_room(
+        &self,
+        entry: &ProgramEntry,
+        revision: Option<RevisionNumber>,
         event: Event,
     ) -> Result<Outcome, CommandError> {
         let quota = self.quota(entry.owner())?;
         let _turn = self.turn(entry.owner(), &quota).await;
-        self.check_quota(entry, None, &quota)?;
-        self.clear_build_log(entry).await;
+        self.check_quota(entry, QuotaChange::Start(revision), &quota)?;
+        self.clear_build_log(entry, revision).await;
         self.send(entry, event).await
     }
 
     /// Removes the log of a failed build before the same tree is built again, so that a client that follows
     /// the new build is not told of the failed one.
-    async fn clear_build_log(&self, entry: &ProgramEntry) {
-        let Some((id, build)) = entry.unbuilt_source() else {
+    async fn clear_build_log(&self, entry: &ProgramEntry, revision: Option<RevisionNumber>) {
+        let Some((id, build)) = entry.unbuilt(revision) else {
             return;
         };
         // `flush` also checks that the caller's right is not revoked: a caller who may not start the program

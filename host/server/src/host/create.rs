@@ -6,12 +6,12 @@ use hersh_base::{detached::run_detached, permits::Permit, sandbox::StateUsage};
 use hersh_journal::JournalError;
 use hersh_machine::driver::{self, Config};
 use hersh_program::{
-    Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, RevisionNote, Source, Supervisor,
-    UserId,
+    Event, Manifest, Program, ProgramId, ProgramStepper, Refusal, RevisionNote, RevisionNumber,
+    Source, Supervisor, UserId,
 };
 use hersh_storage::StagedSource;
 
-use super::{CommandError, CreateError, Host, Outcome, ReplaceError};
+use super::{CommandError, CreateError, Host, Outcome, ReplaceError, quota::QuotaChange};
 use crate::{
     idempotency::ClaimedRequest,
     programs::{ProgramEntry, ProgramJournal, StateLog},
@@ -34,6 +34,14 @@ pub(crate) struct NewRevision {
     pub(crate) permit: Permit,
     pub(crate) manifest: Manifest,
     pub(crate) note: RevisionNote,
+}
+
+/// How a revision was stored.
+pub(crate) struct Replaced {
+    /// [`Outcome::Already`] if the revision that the next command starts is just so.
+    pub(crate) outcome: Outcome,
+    /// The number of the revision.
+    pub(crate) revision: Option<RevisionNumber>,
 }
 
 impl Host {
@@ -160,7 +168,7 @@ impl Host {
         &self,
         entry: Arc<ProgramEntry>,
         new: NewRevision,
-    ) -> Result<Outcome, ReplaceError> {
+    ) -> Result<Replaced, ReplaceError> {
         let host = self.clone();
         run_detached(async move { host.replace_detached(&entry, new).await }).await
     }
@@ -169,7 +177,7 @@ impl Host {
         &self,
         entry: &ProgramEntry,
         new: NewRevision,
-    ) -> Result<Outcome, ReplaceError> {
+    ) -> Result<Replaced, ReplaceError> {
         let NewRevision {
             staged,
             permit: _permit,
@@ -178,7 +186,7 @@ impl Host {
         } = new;
         let quota = self.quota(entry.owner())?;
         let _turn = self.turn(entry.owner(), &quota).await;
-        self.check_quota(entry, Some(&manifest.limits), &quota)?;
+        self.check_quota(entry, QuotaChange::Source(&manifest.limits), &quota)?;
         let _alone = entry.replacing().await;
         if entry.is_being_removed() {
             return Err(CommandError::Refused {
@@ -196,13 +204,7 @@ impl Host {
             build,
             manifest: Arc::new(manifest),
         };
-        let is_same = |program: &Program| program.source == source;
-        let sent = if entry.supervisor().with_state(is_same) {
-            Ok(Outcome::Already)
-        } else {
-            self.send(entry, Event::SourceReplaced { source, note })
-                .await
-        };
+        let sent = self.store_revision(entry, source, note).await;
         match &sent {
             Ok(_) => {}
             // The new source is surely not the program's, so its tree is removed with the older ones.
@@ -221,5 +223,30 @@ impl Host {
             tracing::warn!(%error, "older source stays until the next one comes");
         }
         Ok(sent?)
+    }
+    /// Tells the program of a revision whose tree is in its place. Nobody else stores one meanwhile, so the newest
+    /// one is this one afterwards.
+    async fn store_revision(
+        &self,
+        entry: &ProgramEntry,
+        source: Source,
+        note: RevisionNote,
+    ) -> Result<Replaced, CommandError> {
+        let same = entry.supervisor().with_state(|program| {
+            let is_same = program.source == source;
+            is_same.then(|| program.wanted_revision())
+        });
+        if let Some(revision) = same {
+            let outcome = Outcome::Already;
+            return Ok(Replaced { outcome, revision });
+        }
+        let event = Event::SourceReplaced { source, note };
+        let outcome = self.send(entry, event).await?;
+        let newest = |program: &Program| {
+            let revisions = program.revisions.as_ref()?;
+            Some(revisions.iter().next_back()?.number)
+        };
+        let revision = entry.supervisor().with_state(newest);
+        Ok(Replaced { outcome, revision })
     }
 }

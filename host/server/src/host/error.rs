@@ -42,6 +42,11 @@ pub(crate) enum CommandError {
     },
     #[error("still {state} after the time that was to be waited; it goes on by itself")]
     WaitTimedOut { state: &'static str },
+    /// A roll-back without a number finds nothing to go back to.
+    #[error(
+        "no earlier revision of {0} is known to run well; 'hersh revisions {0}' lists those that are kept, and 'hersh rollback {0} N' starts one of them"
+    )]
+    NoEarlierRevision(ProgramId),
     /// The removal of a program ended, and the program is still there.
     #[error("the program is not removed: {}; remove it again", cause.as_ref().map_or("something else was asked for".to_owned(), ToString::to_string))]
     NotRemoved {
@@ -82,6 +87,7 @@ impl CommandError {
             | Self::WaitTimedOut { state }
             | Self::NotRemoved { state, .. } => Some(state),
             Self::NotFound(_)
+            | Self::NoEarlierRevision(_)
             | Self::QueueFull
             | Self::ShuttingDown
             | Self::Journal(_)

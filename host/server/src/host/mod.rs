@@ -219,7 +219,7 @@ impl Host {
 
     /// Returns what the programs of `owner` ask for together.
     pub(crate) fn usage(&self, owner: &UserId) -> Usage {
-        admission::usage(&self.0.registry, owner, None)
+        admission::usage(&self.0.registry, owner, None, self.now_ms())
     }
 
     /// Returns the grant of `caller`. Once it no longer holds, everything that the caller opened ends.

@@ -1,6 +1,6 @@
 //! Room within a user's quota, for a program that is to ask for more.
 
-use hersh_program::{Limits, UserId};
+use hersh_program::{Limits, RevisionNumber, UserId};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Host, QuotaUnknown};
@@ -11,6 +11,15 @@ use crate::{
         admission::{self, QuotaError},
     },
 };
+
+/// A change after which a program may ask for more.
+#[derive(Clone, Copy)]
+pub(super) enum QuotaChange<'a> {
+    /// It is started: the revision of this number, or the wanted one.
+    Start(Option<RevisionNumber>),
+    /// Source with these limits is stored. The program stays started, or at rest.
+    Source(&'a Limits),
+}
 
 impl Host {
     pub(super) fn quota(&self, owner: &UserId) -> Result<Quota, QuotaUnknown> {
@@ -28,24 +37,33 @@ impl Host {
         Some(self.0.admission.turn(owner).await)
     }
 
-    /// Checks that the owner's quota has room for the program as it is to be: started, or with other `limits`
-    /// and as it stands.
+    /// Checks that the owner's quota has room for the program as it is to be after the change.
     pub(super) fn check_quota(
         &self,
         entry: &ProgramEntry,
-        limits: Option<&Limits>,
+        change: QuotaChange<'_>,
         quota: &Quota,
     ) -> Result<(), QuotaError> {
         if *quota == Quota::NONE {
             return Ok(());
         }
+        let now_ms = self.now_ms();
         let (id, wanted, started) = entry.supervisor().with_state(|program| {
-            let started = limits.is_none() || program.is_started();
-            let newest = limits.unwrap_or(&program.source.manifest.limits);
-            let wanted = admission::asks(program, newest);
+            let wanted = &program.source.manifest.limits;
+            let (newest, started) = match change {
+                QuotaChange::Start(None) => (wanted, true),
+                QuotaChange::Start(Some(number)) => {
+                    let revisions = program.revisions.as_ref();
+                    let named = revisions.and_then(|revisions| revisions.get(number));
+                    let limits = named.map(|revision| &revision.source.manifest.limits);
+                    (limits.unwrap_or(wanted), true)
+                }
+                QuotaChange::Source(limits) => (limits, program.is_started()),
+            };
+            let wanted = admission::asks(program, newest, now_ms);
             (program.id.clone(), wanted, started)
         });
-        admission::usage(&self.0.registry, entry.owner(), Some(&id))
+        admission::usage(&self.0.registry, entry.owner(), Some(&id), now_ms)
             .with(&wanted, started)
             .fits(entry.owner(), quota)
     }

@@ -58,8 +58,13 @@ impl Admission {
     }
 }
 
-/// Returns what the programs of `owner` ask for now, without the program `except`.
-pub(crate) fn usage(registry: &Registry, owner: &UserId, except: Option<&ProgramId>) -> Usage {
+/// Returns what the programs of `owner` ask for at `now_ms`, without the program `except`.
+pub(crate) fn usage(
+    registry: &Registry,
+    owner: &UserId,
+    except: Option<&ProgramId>,
+    now_ms: u64,
+) -> Usage {
     let (programs, entries) = registry.of(owner);
     let mut usage = Usage {
         // The programs that are being created; the others are added one by one.
@@ -68,7 +73,7 @@ pub(crate) fn usage(registry: &Registry, owner: &UserId, except: Option<&Program
     };
     for entry in &entries {
         let (limits, started) = entry.supervisor().with_state(|program| {
-            let limits = asks(program, &program.source.manifest.limits);
+            let limits = asks(program, &program.source.manifest.limits, now_ms);
             let counts = except != Some(&program.id);
             (counts.then_some(limits), program.is_started())
         });
@@ -126,21 +131,20 @@ impl Usage {
     }
 }
 
-/// Returns what the program asks for with `newest` as its limits: the largest of these, of the limits that its
-/// current instance was begun with, and of those of every revision that the next instance may be of if it comes
-/// by itself.
-pub(crate) fn asks(program: &Program, newest: &Limits) -> Limits {
-    let building = program.state.building();
-    let begun = building.map(|building| &building.source.manifest);
-    let begun = begun.or(program.instance_manifest.as_ref());
-    let next = program.revisions_to_come();
-    let next = next.into_iter().map(|revision| &revision.source.manifest);
-    begun
+/// Returns what the program asks for with `newest` as its limits: the largest of these, and of those of every
+/// revision that runs or may be started by itself: the one that is built, the one that a retry starts, and the
+/// one that a failed rollout goes back to.
+pub(crate) fn asks(program: &Program, newest: &Limits, now_ms: u64) -> Limits {
+    let building = program.state.any_build();
+    let building = building.map(|building| &building.source.manifest);
+    let to_come = program.revisions_to_come(now_ms);
+    let by_themselves = building
         .into_iter()
-        .chain(next)
-        .fold(newest.clone(), |asked, manifest| {
-            larger(&manifest.limits, &asked)
-        })
+        .chain(program.instance_manifest.as_ref())
+        .chain(to_come.iter().map(|revision| &revision.source.manifest));
+    by_themselves.fold(newest.clone(), |asked, manifest| {
+        larger(&manifest.limits, &asked)
+    })
 }
 
 /// Returns the larger of each limit that a quota counts.

@@ -8,7 +8,7 @@ use std::sync::{
 use hersh_base::endpoint::Endpoint;
 use hersh_base::locked::locked;
 use hersh_journal::ProgramRow;
-use hersh_program::{BuildId, ContainerId, Program, ProgramId, Supervisor, UserId};
+use hersh_program::{BuildId, ContainerId, Program, ProgramId, RevisionNumber, Supervisor, UserId};
 use hersh_proxy::{RequestCount, Rules, Upstream};
 use hersh_sandbox::Incarnation;
 use tokio_util::sync::CancellationToken;
@@ -136,18 +136,27 @@ impl ProgramEntry {
         })
     }
 
-    /// Returns the newest source tree, if no image of it is known and none is being built.
-    pub(crate) fn unbuilt_source(&self) -> Option<(ProgramId, BuildId)> {
+    /// Returns the source tree of a revision, if no image of it is known and it is not being built. Without a
+    /// number, that of the revision that the next command starts.
+    pub(crate) fn unbuilt(&self, number: Option<RevisionNumber>) -> Option<(ProgramId, BuildId)> {
         self.supervisor.with_state(|program| {
-            let is_building = program.state.any_build().is_some();
-            let is_unbuilt = program.image.is_none() && !is_building;
-            is_unbuilt.then(|| (program.id.clone(), program.source.build.clone()))
+            let revisions = program.revisions.as_ref();
+            let named = revisions.and_then(|revisions| revisions.get(number?));
+            let (build, image) = match named {
+                Some(revision) => (&revision.source.build, &revision.image),
+                None => (&program.source.build, &program.image),
+            };
+            let is_building = is_building(program, build);
+            (image.is_none() && !is_building).then(|| (program.id.clone(), build.clone()))
         })
     }
 
-    /// Returns true while a build is under way or about to be: a restart builds after it has stopped.
-    pub(crate) fn is_building(&self) -> bool {
-        self.supervisor.with_state(Program::is_building)
+    /// Returns true while a build is under way or may be about to be: a restart builds after it has stopped.
+    pub(crate) fn may_build(&self, build: &BuildId) -> bool {
+        self.supervisor.with_state(|program| {
+            let other = program.state.any_build().is_some() && !is_building(program, build);
+            program.is_building() && !other
+        })
     }
 
     /// Returns what was seen of the program's `/state`.
@@ -209,6 +218,11 @@ impl ProgramEntry {
     fn route(&self) -> MutexGuard<'_, ProgramRoute> {
         locked(&self.route)
     }
+}
+
+fn is_building(program: &Program, build: &BuildId) -> bool {
+    let under_way = program.state.any_build();
+    under_way.is_some_and(|building| building.source.build == *build)
 }
 
 /// The way to a program.

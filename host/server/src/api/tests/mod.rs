@@ -10,6 +10,7 @@ mod pages;
 mod programs;
 mod quota;
 mod removal;
+mod revisions;
 mod revoked;
 mod source;
 mod starts;

@@ -52,6 +52,7 @@ fn routes_asked_for() -> Vec<Route> {
                 .into_iter()
                 .flatten()
                 .filter_map(|parameter| match parameter["name"].as_str()? {
+                    "wait" if path.ends_with("/rollback") => Some("revision=1&wait=1h"),
                     "wait" => Some("wait=1h"),
                     "follow" => Some("follow=true"),
                     _ if path.ends_with("/state/file") => Some("path=a"),
@@ -210,9 +211,13 @@ fn valid_body(route: &Route) -> Value {
         ("POST", "/tokens") => json!({ "scope": "read" }),
         ("PUT", "/programs/{id}/state/file") => json!("content"),
         ("DELETE", "/programs/{id}" | "/users/{user}" | "/tokens/{token}")
-        | ("POST", "/programs/{id}/start" | "/programs/{id}/stop" | "/programs/{id}/restart") => {
-            Value::Null
-        }
+        | (
+            "POST",
+            "/programs/{id}/start"
+            | "/programs/{id}/stop"
+            | "/programs/{id}/restart"
+            | "/programs/{id}/rollback",
+        ) => Value::Null,
         (method, path) => panic!("say by what body {method} {path} changes something"),
     }
 }

@@ -1,10 +1,14 @@
 //! Turns programs, with their events, builds, receipts and output, into what the API shows of them.
 
 use hersh_base::sandbox::StateBound;
-use hersh_program::{BuildId, Cause, ExitReason, Failed, Logs, Program, ProgramRecord, State};
+use hersh_program::{BuildId, ExitReason, Failed, Program, ProgramRecord, State};
 use hersh_storage::{StoredBuild, output::LogLine};
 use hersh_wire as wire;
 
+use super::{
+    cause::cause_view,
+    revision::{last_rollout_view, rollout_view},
+};
 use crate::{
     programs::ProgramEntry,
     words::{record_words, state_name, without_folders},
@@ -22,10 +26,14 @@ pub(crate) fn program_view(entry: &ProgramEntry, now_ms: u64) -> wire::ProgramVi
         build_id: program.source.build.to_string(),
         instance_build_id: program.current_build().map(ToString::to_string),
         has_newer_source: has_newer_source(program),
+        revision: program.current_revision().map(|number| number.0),
+        wanted_revision: program.wanted_revision().map(|number| number.0),
+        rollout: rollout_view(program, now_ms),
+        last_rollout: last_rollout_view(program, now_ms),
         image_id: program.current_image().map(ToString::to_string),
         instance: program.ready_instance().map(|instance| instance.number.0),
         container_id: program.state.container().map(ToString::to_string),
-        cause: program.state.failed().map(cause_view),
+        cause: program.state.failed().map(failure_view),
         last_exit_code: last_exit_code(&program.state),
         last_probe: None,
         retry: retry(program),
@@ -67,48 +75,13 @@ fn retry(program: &Program) -> Option<wire::RetryView> {
     })
 }
 
-fn cause_view(failed: &Failed) -> wire::CauseView {
-    let (code, logs) = code_and_logs(&failed.cause);
-    let mut message = failed.cause.to_string();
+fn failure_view(failed: &Failed) -> wire::CauseView {
+    let mut view = cause_view(&failed.cause);
     if let Some(not_stopped) = &failed.not_stopped {
-        message = format!("{message}; it may still run: {not_stopped}");
+        let message = format!("{}; it may still run: {not_stopped}", failed.cause);
+        view.message = without_folders(&message);
     }
-    wire::CauseView {
-        code: code.to_string(),
-        message: without_folders(&message),
-        logs: logs.cloned().unwrap_or_default(),
-    }
-}
-
-fn code_and_logs(cause: &Cause) -> (&'static str, Option<&Logs>) {
-    match cause {
-        Cause::FoldersFailed { .. } => ("folders_failed", None),
-        Cause::BuildFailed { logs, .. } => ("build_failed", Some(logs)),
-        Cause::BuildTimedOut { .. } => ("build_timed_out", None),
-        Cause::StartFailed { logs, .. } => ("start_failed", Some(logs)),
-        Cause::NotRunnable { .. } => ("not_runnable", None),
-        Cause::EndedBeforeReady { logs } => ("ended_before_ready", Some(logs)),
-        Cause::Finished { logs } => ("finished", Some(logs)),
-        Cause::ImageGone { .. } => ("image_gone", None),
-        Cause::ContractViolated { .. } => ("contract_violated", None),
-        Cause::NotReadyInTime { logs, .. } => ("not_ready_in_time", Some(logs)),
-        Cause::NotAlive { logs, .. } => ("not_alive", Some(logs)),
-        Cause::Exited { logs, .. } => ("exited", Some(logs)),
-        Cause::StoppedFromOutside { logs, .. } => ("engine_stopped", Some(logs)),
-        Cause::OutOfMemory { logs } => ("out_of_memory", Some(logs)),
-        Cause::OutOfProcesses { logs, .. } => ("out_of_processes", Some(logs)),
-        Cause::StateQuotaExceeded => ("state_quota_exceeded", None),
-        Cause::StateTooLarge { .. } => ("state_too_large", None),
-        Cause::DiskFilled => ("disk_filled", None),
-        Cause::StopFailed { .. } => ("stop_failed", None),
-        Cause::RemoveFailed { .. } => ("remove_failed", None),
-        Cause::RuntimeUnavailable { .. } => ("runtime_unavailable", None),
-        Cause::RegistryUnavailable { logs, .. } => ("registry_unavailable", Some(logs)),
-        Cause::DiskFull { .. } => ("disk_full", None),
-        Cause::Vanished => ("vanished", None),
-        Cause::HostRestarted => ("host_restarted", None),
-        Cause::Internal { .. } => ("internal", None),
-    }
+    view
 }
 
 /// Returns the view of a journalled event. If the event carries a manifest, the view shows no values of
