@@ -7,6 +7,7 @@
 mod account;
 mod archive;
 mod ignore;
+mod liveness;
 mod manifest;
 mod plain;
 mod problem;
@@ -24,6 +25,7 @@ pub use archive::{
     SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX,
 };
 pub use ignore::{IGNORE_BYTES_MAX, Ignore, IgnoreError, IgnoreMatch};
+pub use liveness::{Liveness, LivenessKind, OnFailure};
 pub use manifest::{
     BUILD_ARGS_HEADER, Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Timeouts,
 };
