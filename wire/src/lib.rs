@@ -33,8 +33,8 @@ pub use plain::{is_hidden, shown};
 pub use problem::{Code, Problem};
 pub use program::{
     BuildList, BuildView, CauseView, CreateProgram, EventList, EventView, Evidence, Health,
-    LogLine, ProgramList, ProgramView, PropertyView, ReceiptView, RetryView, SourceAccepted,
-    VerifiedContract,
+    LogLine, NotAliveView, ProgramList, ProgramView, PropertyView, ReceiptView, RetryView,
+    SourceAccepted, VerifiedContract,
 };
 pub use restart::{Restart, RestartPolicy};
 pub use stats::StatsView;

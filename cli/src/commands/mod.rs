@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod host;
 mod host_view;
 pub(crate) mod journal;
+mod liveness;
 pub(crate) mod logs;
 pub(crate) mod programs;
 pub(crate) mod remove;
