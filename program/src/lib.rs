@@ -88,7 +88,7 @@ pub use ids::{
 };
 pub use manifest::{
     BuildRules, Limits, Liveness, LivenessProbe, Manifest, NetworkMode, OnNotAlive, ProxyRules,
-    Readiness, Recipe, RestartPolicy, Timeouts, WATCHER_STATUS_PATH,
+    Readiness, Recipe, RestartPolicy, Timeouts, WATCHER_HEALTH_PATH, WATCHER_STATUS_PATH,
 };
 pub use reducer::{
     BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS,

@@ -198,6 +198,9 @@ impl Default for Readiness {
 /// The path at which a program that is written with the `hersh` library says whether it is ready.
 pub const WATCHER_STATUS_PATH: &str = "/watcher/status";
 
+/// The path at which such a program says whether it still works. Older versions of the library do not know it.
+pub const WATCHER_HEALTH_PATH: &str = "/watcher/health";
+
 /// The test for whether an instance that is up still works, and what happens if it does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Liveness {

@@ -8,6 +8,7 @@ mod account;
 mod archive;
 mod cause;
 mod ignore;
+mod liveness;
 mod manifest;
 mod plain;
 mod problem;
@@ -27,6 +28,7 @@ pub use archive::{
 };
 pub use cause::CauseView;
 pub use ignore::{IGNORE_BYTES_MAX, Ignore, IgnoreError, IgnoreMatch};
+pub use liveness::{Liveness, LivenessKind, OnFailure};
 pub use manifest::{
     BUILD_ARGS_HEADER, Build, Manifest, Network, ProbeKind, Proxy, Readiness, Resources, Timeouts,
 };
@@ -34,7 +36,7 @@ pub use plain::{is_hidden, shown};
 pub use problem::{Code, Problem};
 pub use program::{
     BuildList, BuildView, CreateProgram, EventList, EventView, Evidence, Health, LogLine,
-    ProgramList, ProgramView, PropertyView, ReceiptView, RetryView, SourceAccepted,
+    NotAliveView, ProgramList, ProgramView, PropertyView, ReceiptView, RetryView, SourceAccepted,
     VerifiedContract,
 };
 pub use restart::{Restart, RestartPolicy};

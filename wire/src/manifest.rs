@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
-use crate::{ByteSize, Restart, Span};
+use crate::{ByteSize, Liveness, Restart, Span};
 
 /// What the owner of a program asks for. Every key may be left out; the host fills in its
 /// defaults.
@@ -59,6 +59,9 @@ pub struct Manifest {
     /// How to tell that it is up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Readiness>,
+    /// How to tell that it still works once it is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
     /// What the host's proxy allows on the way to it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub proxy: Proxy,

@@ -154,6 +154,9 @@ pub struct ProgramView {
     /// What the last readiness probe saw, while the program is `Starting`; only in `GET /programs/{id}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe: Option<String>,
+    /// Set while it is `Ready` and does not answer its liveness probe, and is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_alive: Option<NotAliveView>,
     /// The next automatic start. Left out if none is planned: a program in `Error` then waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryView>,
@@ -172,6 +175,16 @@ pub struct ProgramView {
     /// The manifest of the instance that runs or is being started, else that of the next one, with every
     /// default filled in.
     pub manifest: Manifest,
+}
+
+/// A program that is up and does not answer its liveness probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NotAliveView {
+    /// When that was noticed.
+    pub since_ms: u64,
+    /// What the last probe saw then.
+    pub last_probe: String,
 }
 
 /// The next automatic start of a program.

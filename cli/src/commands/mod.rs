@@ -13,6 +13,7 @@ mod follow;
 pub(crate) mod host;
 mod host_view;
 pub(crate) mod journal;
+mod liveness;
 pub(crate) mod logs;
 pub(crate) mod programs;
 pub(crate) mod remove;

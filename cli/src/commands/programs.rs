@@ -7,7 +7,11 @@ use hersh_wire::{
 use reqwest::Method;
 use serde_json::json;
 
-use super::{host_view::HostView, rollout};
+use super::{
+    host_view::HostView,
+    liveness::{liveness, silence},
+    rollout,
+};
 use crate::{
     args::{CommandOptions, Output},
     client::Client,
@@ -105,6 +109,7 @@ fn state(view: &ProgramView, host_view: &HostView) -> String {
             output::until(retry.due_at_ms)
         ),
         None if view.state == "Error" => "Error, gave up".to_owned(),
+        None if view.not_alive.is_some() => format!("{}, not alive", view.state),
         None => view.state.clone(),
     }
 }
@@ -181,6 +186,8 @@ fn rows(
     ];
     let cause = view.cause.iter();
     rows.extend(cause.map(|cause| ("cause", cause.message.clone())));
+    let silent = view.not_alive.iter();
+    rows.extend(silent.map(|silent| ("liveness", silence(silent))));
     if let Some(retry) = &view.retry {
         let wait = output::until(retry.due_at_ms);
         rows.push(("next", format!("automatic start in {wait}")));
@@ -319,7 +326,11 @@ fn run(manifest: &Manifest) -> String {
         };
         format!(", readiness {kind}{port}{path}")
     });
-    format!("network {network}, restart {policy}{most}{readiness}")
+    let liveness = manifest
+        .liveness
+        .as_ref()
+        .map_or_else(String::new, liveness);
+    format!("network {network}, restart {policy}{most}{readiness}{liveness}")
 }
 
 pub(crate) async fn command(
@@ -448,6 +459,22 @@ mod tests {
             ..view("Ready")
         };
         assert_eq!(note(&up), "1 restart in the last hour");
+    }
+
+    #[test]
+    fn a_program_that_does_not_answer_is_told_so() {
+        let manifest = json!({ "liveness": { "kind": "http", "path": "/up", "interval": "10s",
+            "failures": 3, "on_failure": "notify" } });
+        let silent = json!({ "since_ms": 1, "last_probe": "GET /up: status 503" });
+        let silent = sample::program(&json!({ "not_alive": silent, "manifest": manifest }));
+        assert_eq!(row(&silent, &HostView::Clear)[1], "Ready, not alive");
+        let page = page(&silent);
+        assert!(
+            page.contains("liveness GET /up: status 503; for "),
+            "{page}"
+        );
+        let run = "liveness http /up every 10s (after 3 failures: notify)";
+        assert!(page.contains(run), "{page}");
     }
 
     #[test]

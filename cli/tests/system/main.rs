@@ -16,6 +16,7 @@ mod follow;
 mod full_disk;
 mod kills;
 mod lifecycle;
+mod liveness;
 mod load;
 mod lost_journal;
 mod policies;

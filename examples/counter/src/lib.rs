@@ -7,7 +7,7 @@ use hersh::{Context, Control, Result};
 /// The managed function: runs at the start, every second, and once for each message.
 ///
 /// # Errors
-/// When the stored total is no number; and, as a wish to end, on the message `stop`.
+/// When the stored total is no number; and, as a wish to end, on the message `stop`. On `hang` it never returns.
 pub async fn counter(cx: &mut Context) -> Result {
     let ticks = cx.watch_tick("ticks", Duration::from_secs(1))?;
     if ticks.is_triggered(cx) && ticks.count.is_multiple_of(60) {
@@ -28,7 +28,13 @@ pub async fn counter(cx: &mut Context) -> Result {
         },
         ("reset", "") => cx.set("total", &0)?,
         ("stop", "") => return Err(Control::stop("a message said stop").into()),
-        _ => cx.log(format!("{message:?} is none of: add NUMBER, reset, stop")),
+        // As a deadlock would: its thread does not come back, and the host finds that out.
+        ("hang", "") => loop {
+            std::thread::park();
+        },
+        _ => cx.log(format!(
+            "{message:?} is none of: add NUMBER, reset, hang, stop"
+        )),
     }
     Ok(())
 }

@@ -53,9 +53,9 @@ async fn messages_it_does_not_know_are_logged_and_change_nothing() {
             "added 5, the total is 5",
             "\"five\" is no whole number: nothing was added",
             "\"\" is no whole number: nothing was added",
-            "\"subtract 2\" is none of: add NUMBER, reset, stop",
-            "\"reset now\" is none of: add NUMBER, reset, stop",
-            "\"stop it\" is none of: add NUMBER, reset, stop",
+            "\"subtract 2\" is none of: add NUMBER, reset, hang, stop",
+            "\"reset now\" is none of: add NUMBER, reset, hang, stop",
+            "\"stop it\" is none of: add NUMBER, reset, hang, stop",
             "Stopped: a message said stop",
         ]
     );

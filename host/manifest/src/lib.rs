@@ -10,6 +10,7 @@
 //! ```
 
 mod bounds;
+mod liveness;
 mod machine;
 mod reach;
 mod read;

@@ -1,6 +1,6 @@
 //! Reads how a program is reached: its port, its readiness probe, and the limits of the proxy.
 
-use hersh_program::{ProxyRules, Readiness};
+use hersh_program::{ProxyRules, Readiness, WATCHER_STATUS_PATH};
 use hersh_wire as wire;
 
 use crate::bounds::{GIB, KIB, ManifestError, size, span};
@@ -16,19 +16,25 @@ const HOUR_MS: u64 = 3_600 * SECOND_MS;
 pub(crate) fn readiness(asked: &wire::Manifest) -> Result<Readiness, ManifestError> {
     let probe = asked.readiness.clone().unwrap_or_default();
     let port = port(asked.port, probe.port)?;
-    let path = probe.path.unwrap_or_else(|| "/watcher/status".into());
-    let is_plain = |b: u8| b.is_ascii_graphic() && b != b'#';
-    if !path.starts_with('/') || path.len() > 1_024 || !path.bytes().all(is_plain) {
-        return Err(ManifestError {
-            key: "readiness.path".into(),
-            value: format!("{path:?}"),
-            rule: "use an absolute path of at most 1,024 visible ASCII characters".into(),
-        });
-    }
+    let path = probe.path.unwrap_or_else(|| WATCHER_STATUS_PATH.into());
+    check_path("readiness.path", &path)?;
     Ok(match probe.kind {
         wire::ProbeKind::None => Readiness::None { port },
         wire::ProbeKind::Http => Readiness::Http { port, path },
         wire::ProbeKind::Tcp => Readiness::Tcp { port },
+    })
+}
+
+/// Checks the path that a probe asks for.
+pub(crate) fn check_path(key: &str, path: &str) -> Result<(), ManifestError> {
+    let is_plain = |b: u8| b.is_ascii_graphic() && b != b'#';
+    if path.starts_with('/') && path.len() <= 1_024 && path.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err(ManifestError {
+        key: key.into(),
+        value: format!("{path:?}"),
+        rule: "use an absolute path of at most 1,024 visible ASCII characters".into(),
     })
 }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use hersh_program::{BuildRules, Limits, Liveness, Manifest, NetworkMode, RestartPolicy, Timeouts};
+use hersh_program::{BuildRules, Limits, Manifest, NetworkMode, RestartPolicy, Timeouts};
 use hersh_wire as wire;
 
 use hersh_sandbox::MIN_PIDS;
 
 use crate::{
     bounds::{GIB, KIB, MIB, ManifestError, TIB, size, span, within},
+    liveness::liveness,
     reach,
     recipe::recipe,
 };
@@ -38,7 +39,7 @@ pub fn read(asked: &wire::Manifest) -> Result<Manifest, ManifestError> {
             .policy
             .map_or(RestartPolicy::default(), restart_policy),
         give_up_after: give_up_after(restart.give_up_after)?,
-        liveness: Liveness::of(&readiness),
+        liveness: liveness(asked.liveness.as_ref(), &readiness)?,
         readiness,
         proxy: reach::proxy_rules(&asked.proxy)?,
         timeouts: timeouts(&asked.timeouts)?,

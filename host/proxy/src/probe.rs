@@ -1,21 +1,25 @@
-//! One look at whether a program is ready. The look takes the proxy's own way: only an answer that would
-//! pass to clients makes a program ready.
+//! One look at whether a program is ready, or still works. The look takes the proxy's own way: only an answer
+//! that would pass to clients makes a program ready.
 
 use hersh_answer::FinalHead;
 use hyper::{
-    HeaderMap, Method,
+    HeaderMap, Method, StatusCode,
     header::{self, HeaderValue},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ForwardError, Rules, error::AskError, program_connection::ProgramConnection,
+    ForwardError, Rules, Upstream, error::AskError, program_connection::ProgramConnection,
     request::UpstreamRequest,
 };
 use hersh_base::endpoint::{DialError, Endpoint};
 
 /// The most characters of a negative answer that are shown to a person.
 const EXCERPT_LENGTH_MAX: usize = 200;
+
+/// The names by which a program's own log tells the two kinds of probe apart.
+const READINESS_AGENT: &str = "hersh-readiness";
+const LIVENESS_AGENT: &str = "hersh-liveness";
 
 /// What the probe saw instead of a program that is up, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub enum ProbeFailure {
     NoListener(String),
     /// There is no way to the program.
     Unreached(String),
+    /// The program answered that it does not know the path.
+    UnknownPath(String),
     /// The program took the connection, and did not answer with a 2xx status.
     Unready(String),
 }
@@ -32,8 +38,34 @@ impl ProbeFailure {
     /// Returns the words.
     pub fn words(&self) -> &str {
         match self {
-            Self::NoListener(words) | Self::Unreached(words) | Self::Unready(words) => words,
+            Self::NoListener(words)
+            | Self::Unreached(words)
+            | Self::UnknownPath(words)
+            | Self::Unready(words) => words,
         }
+    }
+}
+
+impl Upstream {
+    /// Asks the instance for `path` as a client does. It needs no permit for a request: a program that is asked
+    /// as much as it may be is not taken for dead.
+    ///
+    /// # Errors
+    /// [`ProbeFailure`] says what the probe saw instead of a 2xx status.
+    pub async fn probe(&self, path: &str) -> Result<(), ProbeFailure> {
+        let (endpoint, rules) = (self.endpoint(), self.rules());
+        ask(endpoint, rules, self.authority(), path, LIVENESS_AGENT).await
+    }
+
+    /// Connects to the port of the instance, and closes the connection again. Sets no time limit.
+    ///
+    /// # Errors
+    /// [`ProbeFailure`] says why there was no connection.
+    pub async fn probe_port(&self) -> Result<(), ProbeFailure> {
+        let connected = self.endpoint().dial(self.rules().port).await;
+        connected
+            .map(drop)
+            .map_err(|error| ProbeFailure::from(&error))
     }
 }
 
@@ -47,11 +79,20 @@ pub async fn probe(
     host: &str,
     path: &str,
 ) -> Result<(), ProbeFailure> {
+    ask(endpoint, rules, host, path, READINESS_AGENT).await
+}
+
+async fn ask(
+    endpoint: &Endpoint,
+    rules: &Rules,
+    host: &str,
+    path: &str,
+    agent: &'static str,
+) -> Result<(), ProbeFailure> {
     let connection = ProgramConnection::dial(endpoint, rules, CancellationToken::new());
     let connection = connection.await.map_err(|error| unreached(&error))?;
     let mut headers = HeaderMap::new();
-    let agent = HeaderValue::from_static("hersh-readiness");
-    headers.insert(header::USER_AGENT, agent);
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
     let asked = UpstreamRequest {
         method: &Method::GET,
         path,
@@ -66,7 +107,11 @@ pub async fn probe(
         Ok((FinalHead::Answer(head), _)) if head.status.is_success() => return Ok(()),
         Ok((FinalHead::Answer(head), mut connection)) => {
             let excerpt = excerpt(&mut connection).await;
-            format!("status {}{excerpt}", head.status)
+            let words = format!("GET {path}: status {}{excerpt}", head.status);
+            return Err(match head.status {
+                StatusCode::NOT_FOUND => ProbeFailure::UnknownPath(words),
+                _ => ProbeFailure::Unready(words),
+            });
         }
         Ok((FinalHead::Switch(_), _)) => "it answered 101 to a plain request".to_owned(),
         Err(AskError::Stale(error) | AskError::Failed(error)) => words(&error),

@@ -17,13 +17,15 @@
 //! - instructions that take effect where nobody looks (`ONBUILD`, `VOLUME`),
 //! - values that grow without bound.
 //!
-//! Instructions that change nothing are passed over, with a note.
+//! Instructions that change nothing are passed over, with a note. A `HEALTHCHECK` is noted too: no sandbox runs
+//! it.
 
 mod copies;
 mod effort;
 mod engine_dockerfile;
 mod expansion;
 mod flags;
+mod healthcheck;
 mod here_documents;
 mod lines;
 mod mounts;

@@ -4,6 +4,7 @@ use super::{
     BuildInput, DockerfileRefusal, Image, Step,
     copies::{add, copy},
     flags::{flags, unknown_flag, words},
+    healthcheck,
     lines::{Line, as_is},
     mounts,
     names::{Arguments, Stages, base_image},
@@ -98,6 +99,10 @@ fn step(
         "ONBUILD" => {
             let reason = "ONBUILD is not taken: write its instruction where it is to run";
             return Err(refused(line.number, reason));
+        }
+        "HEALTHCHECK" => {
+            healthcheck::note(line, report);
+            as_is(line)
         }
         keyword if KEYWORDS.contains(&keyword) => as_is(line),
         unknown => {

@@ -534,6 +534,17 @@ fn what_changes_nothing_is_passed_over_with_a_note() {
             "FROM scratch\nLABEL l=h\n",
             "line 2: VOLUME is passed over",
         ),
+        (
+            "FROM scratch\nHEALTHCHECK NONE\nHEALTHCHECK --timeout=3s CMD curl -f http://localhost/healthz || exit 1",
+            "FROM scratch\nLABEL l=h\nHEALTHCHECK NONE\n\
+             HEALTHCHECK --timeout=3s CMD curl -f http://localhost/healthz || exit 1\n",
+            "line 3: HEALTHCHECK is not carried out; write [liveness] kind = \"http\", path = \"/healthz\" in",
+        ),
+        (
+            "FROM scratch\nHEALTHCHECK CMD pg_isready",
+            "FROM scratch\nLABEL l=h\nHEALTHCHECK CMD pg_isready\n",
+            "line 2: HEALTHCHECK is not carried out; [liveness] in hersh.toml says",
+        ),
     ] {
         assert_eq!(built(text).as_deref(), Ok(expected), "{text}");
         let file = Dockerfile::read(text.as_bytes()).unwrap();

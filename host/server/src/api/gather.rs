@@ -74,16 +74,20 @@ fn count_programs(host: &Host, snapshot: &mut Snapshot) {
             let gone = matches!(program.state, State::Removed);
             let gave_up = matches!(&program.state, State::Error(failed) if failed.retry.is_none());
             let gave_up = gave_up.then(|| program.id.clone());
+            let ready = program.state.ready();
+            let is_silent = ready.is_some_and(|ready| ready.not_alive.is_some());
+            let not_alive = is_silent.then(|| program.id.clone());
             (!gone).then(|| {
                 let state = words::state_name(&program.state);
-                (state, restarts, instance, gave_up)
+                (state, restarts, instance, gave_up, not_alive)
             })
         });
-        if let Some((state, restarts, instance, gave_up)) = seen {
+        if let Some((state, restarts, instance, gave_up, not_alive)) = seen {
             *states.entry(state).or_default() += 1;
             snapshot.restarts.extend(restarts);
             snapshot.instances.extend(instance);
             snapshot.gave_up.extend(gave_up);
+            snapshot.not_alive.extend(not_alive);
         }
     }
     snapshot.states = states.into_iter().collect();

@@ -7,6 +7,7 @@
 mod address_advice;
 pub(crate) mod builds;
 mod causes;
+pub(crate) mod last_lines;
 pub(crate) mod noted_end;
 pub(crate) mod probes;
 mod readiness;
@@ -20,18 +21,16 @@ use hersh_base::{
 };
 use hersh_program::{
     BuildId, BuildRules, Cause, EffectHandler, ImageId, InstanceId, InstanceNumber, InstanceStatus,
-    Instances, Logs, Manifest, OperationContext, ProgramId, Readiness, START_QUEUE_MS, StartResult,
+    Instances, Manifest, OperationContext, ProgramId, Readiness, START_QUEUE_MS, StartResult,
 };
 use hersh_proxy::ProbeFailure;
-use hersh_storage::{
-    StateWriterError, Storage, StorageError,
-    output::{CAUSE_LINES, LogStore, Marks, for_cause},
-};
+use hersh_storage::{StateWriterError, Storage, StorageError, output::LogStore};
 use tokio::{sync::mpsc, time::Instant};
 
 use self::{
     builds::Builds,
     causes::{StorageFailure, start_error_cause, start_failed_cause, storage_cause},
+    last_lines::last_lines,
     noted_end::noted_end,
     probes::Probes,
     readiness::NotReady,
@@ -252,7 +251,7 @@ impl Effects {
                 Err(NotReady { last_probe }) => Err(Cause::NotReadyInTime {
                     after_ms: manifest.timeouts.start_ms,
                     last_probe: self.last_probe_text(instance, manifest, &last_probe).await,
-                    logs: self.last_lines(&operation.program).await,
+                    logs: last_lines(&self.output, &self.surroundings, &operation.program).await,
                 }),
             },
             cause = self.end_before_ready(instance, &manifest.readiness) => Err(cause),
@@ -276,17 +275,10 @@ impl Effects {
                 let advice = address_advice::advice(manifest.readiness.port(), &listeners);
                 format!("{seen}; {advice}")
             }
-            ProbeFailure::Unreached(_) | ProbeFailure::Unready(_) => seen.to_owned(),
+            ProbeFailure::Unreached(_)
+            | ProbeFailure::UnknownPath(_)
+            | ProbeFailure::Unready(_) => seen.to_owned(),
         }
-    }
-
-    /// Returns what the program printed last, for the cause of its failure.
-    async fn last_lines(&self, program: &ProgramId) -> Logs {
-        let (output, id) = (self.output.clone(), program.clone());
-        let read = move || output.read_tail(&id, CAUSE_LINES, Marks::Hidden);
-        let lines = self.surroundings.blocking(read).await;
-        let lines = lines.ok().and_then(Result::ok).unwrap_or_default();
-        for_cause(lines.iter().map(|line| &line.text))
     }
 
     /// Waits for the end of the instance, and returns the cause for which its start failed.

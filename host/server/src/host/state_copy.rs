@@ -121,7 +121,10 @@ impl Host {
                 )
                 .await
             }
-            Phase::Runs(instance) => self.copy_paused(&instance, bounds).await,
+            Phase::Runs(instance) => {
+                let _paused = entry.pauses().begin();
+                self.copy_paused(&instance, bounds).await
+            }
         };
         states.current();
         if states.generation() != seen {

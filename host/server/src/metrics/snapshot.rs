@@ -24,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) instances: Vec<(ProgramId, u64)>,
     /// Programs that failed and are not tried again.
     pub(crate) gave_up: Vec<ProgramId>,
+    /// Programs that are up and do not answer their liveness probe.
+    pub(crate) not_alive: Vec<ProgramId>,
     /// The usage of each running program.
     pub(crate) usage: Vec<Usage>,
     /// The number of writes that wait for the journal.
@@ -118,6 +120,13 @@ impl Snapshot {
             "1 for each program that failed and is not started again by itself",
             "program",
             gave_up.map(|program| (program.as_str(), 1)),
+        )?;
+        let not_alive = self.not_alive.iter();
+        page.gauges(
+            "program_not_alive",
+            "1 for each program that is up, does not answer its liveness probe and is left alone",
+            "program",
+            not_alive.map(|program| (program.as_str(), 1)),
         )?;
         let usage = self.usage.iter();
         page.counters(

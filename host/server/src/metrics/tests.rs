@@ -12,6 +12,7 @@ fn full() -> Snapshot {
         restarts: vec![(program("restless"), 4)],
         instances: vec![(program("busy"), 7)],
         gave_up: vec![program("hopeless")],
+        not_alive: vec![program("silent")],
         usage: vec![Usage {
             program: program("busy"),
             cpu_seconds: 1.5,
@@ -87,6 +88,7 @@ fn everything_is_written_as_prometheus_reads_it() {
         ),
         ("hersh_program_instance{program=\"busy\"}", 7.0),
         ("hersh_program_gave_up{program=\"hopeless\"}", 1.0),
+        ("hersh_program_not_alive{program=\"silent\"}", 1.0),
         ("hersh_program_cpu_seconds_total{program=\"busy\"}", 1.5),
         ("hersh_program_memory_bytes{program=\"busy\"}", 4096.0),
         ("hersh_builds_waiting", 1.0),

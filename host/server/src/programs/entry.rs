@@ -13,7 +13,7 @@ use hersh_proxy::{RequestCount, Rules, Upstream};
 use hersh_sandbox::Incarnation;
 use tokio_util::sync::CancellationToken;
 
-use super::{last_reading::LastReading, state_readings::StateReadings};
+use super::{last_reading::LastReading, pauses::Pauses, state_readings::StateReadings};
 use crate::words;
 
 /// One program of this host.
@@ -32,6 +32,7 @@ pub(crate) struct ProgramEntry {
     replacing: tokio::sync::Mutex<()>,
     /// The lock that is held while `/state` is copied, and while the program is unpaused after a copy.
     copying: Arc<tokio::sync::Mutex<()>>,
+    pauses: Pauses,
     last_reading: LastReading,
 }
 
@@ -55,6 +56,7 @@ impl ProgramEntry {
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
             copying: Arc::default(),
+            pauses: Pauses::default(),
             last_reading: LastReading::default(),
         }
     }
@@ -107,6 +109,11 @@ impl ProgramEntry {
     /// Returns the lock that keeps two copies of `/state` apart.
     pub(crate) fn copying(&self) -> &Arc<tokio::sync::Mutex<()>> {
         &self.copying
+    }
+
+    /// Returns when the host held an instance still.
+    pub(crate) fn pauses(&self) -> &Pauses {
+        &self.pauses
     }
 
     /// Returns what the program used when it was last looked at.

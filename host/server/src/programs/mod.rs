@@ -8,6 +8,7 @@ pub(crate) mod admission;
 mod entry;
 mod journal;
 pub(crate) mod last_reading;
+mod pauses;
 mod registry;
 mod state_log;
 mod state_readings;

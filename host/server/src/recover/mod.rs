@@ -322,6 +322,7 @@ pub(crate) fn unpause(host: &Host, entry: &ProgramEntry, instance: InstanceId) {
     tracing::warn!(%instance, "this instance was paused for a copy of its state when a host ended: unpausing it");
     let host = host.clone();
     let copying = Arc::clone(entry.copying());
+    let paused = entry.pauses().begin();
     // Locked before the program is in the registry, so that no copy comes first.
     let alone = Arc::clone(&copying).try_lock_owned();
     tokio::spawn(async move {
@@ -329,6 +330,7 @@ pub(crate) fn unpause(host: &Host, entry: &ProgramEntry, instance: InstanceId) {
             Ok(alone) => alone,
             Err(_) => copying.lock_owned().await,
         };
+        let _paused = paused;
         if let Err(error) = host.unpause(&instance).await {
             tracing::error!(%instance, %error, "this instance is still paused; 'hersh restart' starts it anew");
         }

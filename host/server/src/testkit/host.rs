@@ -128,7 +128,7 @@ impl Setup {
 
 /// A host that runs.
 pub struct TestHost {
-    pub(super) host: Host,
+    pub(crate) host: Host,
     router: Router,
     workers: Workers,
     token: String,

@@ -2,11 +2,12 @@
 //! defect, and the host must not go on as if nothing were missing: the host ends too, and is started anew.
 //!
 //! ```text
-//! keep the runtime in order · observe exits · forget removed programs · watch /state · keep books · collect images · the journal's writer
+//! keep the runtime in order · observe exits · forget removed programs · watch /state · look whether instances work · keep books · collect images · the journal's writer
 //!                         └── any of them ends ─► WorkerEnded ─► the host ends, not with success
 //! ```
 
 pub(crate) mod collect;
+mod liveness;
 mod overuse;
 mod removals;
 mod state_watch;
@@ -64,6 +65,10 @@ impl Workers {
             (
                 "watches the size of state",
                 tokio::spawn(state_watch::watch(host.clone())),
+            ),
+            (
+                "looks whether instances work",
+                tokio::spawn(liveness::watch(host.clone())),
             ),
             ("keeps the books", tokio::spawn(keep_books(host.clone()))),
             (

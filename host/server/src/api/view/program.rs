@@ -36,6 +36,7 @@ pub(crate) fn program_view(entry: &ProgramEntry, now_ms: u64) -> wire::ProgramVi
         cause: program.state.failed().map(failure_view),
         last_exit_code: last_exit_code(&program.state),
         last_probe: None,
+        not_alive: not_alive(&program.state),
         retry: retry(program),
         attempts: program.attempts,
         restarts_last_hour: program.restarts.last_hour(now_ms),
@@ -66,6 +67,14 @@ fn last_exit_code(state: &State) -> Option<i32> {
         | ExitReason::DiskFull
         | ExitReason::Vanished => None,
     }
+}
+
+fn not_alive(state: &State) -> Option<wire::NotAliveView> {
+    let silent = state.ready()?.not_alive.as_ref()?;
+    Some(wire::NotAliveView {
+        since_ms: silent.since_ms,
+        last_probe: without_folders(&silent.last_probe),
+    })
 }
 
 fn retry(program: &Program) -> Option<wire::RetryView> {
