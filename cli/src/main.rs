@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Task};
+use args::{Arguments, Output, Task};
 use client::Client;
 use failure::Failure;
 
@@ -94,16 +94,23 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
                 program,
                 remove,
                 set,
-            } => {
-                let set = set.as_deref().map(commands::context::Change::set);
-                let remove = remove.map(commands::context::Change::Remove);
-                match set.transpose()?.or(remove) {
-                    Some(change) => {
-                        commands::context::change(&client()?, &program, change, output).await
-                    }
-                    None => commands::watcher::vars(&client()?, &program, output).await,
-                }
-            }
+            } => vars(&client()?, &program, remove, set.as_deref(), output).await,
         }
     })
+}
+
+/// Shows a watcher's values, or changes one.
+async fn vars(
+    client: &Client,
+    program: &str,
+    remove: Option<String>,
+    set: Option<&str>,
+    output: Output,
+) -> Result<(), Failure> {
+    let set = set.map(commands::context::Change::set);
+    let remove = remove.map(commands::context::Change::Remove);
+    match set.transpose()?.or(remove) {
+        Some(change) => commands::context::change(client, program, change, output).await,
+        None => commands::watcher::vars(client, program, output).await,
+    }
 }
