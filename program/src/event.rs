@@ -117,6 +117,12 @@ pub enum Event {
         /// The runtime's id for the instance.
         container: ContainerId,
     },
+    /// An instance of a revision that had not settled has been up for
+    /// [`SETTLED_RUN_MS`](crate::recovery::SETTLED_RUN_MS).
+    InstanceSettled {
+        /// The instance. The event is stale for every instance but the current one.
+        instance: InstanceNumber,
+    },
     /// Outcome of `StopInstances`.
     StopFinished {
         /// The operation that ended.

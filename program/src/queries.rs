@@ -47,6 +47,16 @@ impl Program {
         self.state.any_build().is_some() || is_stopping && self.image.is_none()
     }
 
+    /// Returns whether the revision of the current or the last start has yet to show that it stays up.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.revisions.as_ref().is_some_and(|revisions| {
+            let plan = revisions.plan();
+            let planned = revisions.get(plan.revision);
+            plan.kind != StartKind::Plain || planned.is_some_and(|it| !it.is_good)
+        })
+    }
+
     /// Returns the number of the revision of the current or the last start.
     #[must_use]
     pub fn current_revision(&self) -> Option<RevisionNumber> {
@@ -93,11 +103,11 @@ impl Program {
     }
 
     /// Returns the time from which on the instance that is up counts as settled, milliseconds since the Unix
-    /// epoch.
+    /// epoch. Returns nothing while it is not known whether the instance is still up.
     #[must_use]
     pub fn settled_at_ms(&self) -> Option<u64> {
-        let since_ms = self.state.ready()?.since_ms;
-        Some(since_ms.saturating_add(SETTLED_RUN_MS))
+        let ready = self.state.ready().filter(|ready| ready.check.is_none())?;
+        Some(ready.since_ms.saturating_add(SETTLED_RUN_MS))
     }
 
     /// Returns the revision that a roll-back without a number goes to: the one that ran before the rollout that
@@ -126,6 +136,44 @@ impl Program {
             .map(|source| &source.build)
             .chain(&self.instance_build)
             .collect()
+    }
+
+    /// Returns the source trees of [`Program::kept_builds`] without those of older revisions that nothing but a
+    /// roll-back by a person would start.
+    #[must_use]
+    pub fn needed_builds(&self) -> BTreeSet<&BuildId> {
+        let under_way = self.state.any_build().map(|building| &building.source);
+        let needed = self.needed_revisions().into_iter();
+        needed
+            .map(|revision| &revision.source)
+            .chain([&self.source])
+            .chain(under_way)
+            .map(|source| &source.build)
+            .chain(&self.instance_build)
+            .collect()
+    }
+
+    /// Returns the images of [`Program::kept_images`] without those of older revisions that nothing but a roll-back
+    /// by a person would start.
+    #[must_use]
+    pub fn needed_images(&self) -> BTreeSet<&ImageId> {
+        let needed = self.needed_revisions().into_iter();
+        needed
+            .filter_map(|revision| revision.image.as_ref())
+            .chain(&self.image)
+            .chain(self.state.image())
+            .collect()
+    }
+
+    /// Returns the wanted revision, that of the last start, and those that a failure may go back to.
+    fn needed_revisions(&self) -> Vec<&Revision> {
+        let Some(revisions) = &self.revisions else {
+            return Vec::new();
+        };
+        let planned = revisions.plan().revision;
+        let named = [revisions.wanted(), planned].map(|number| revisions.get(number));
+        let back = [self.fallback(), revisions.last_good(planned)];
+        named.into_iter().chain(back).flatten().collect()
     }
 
     /// Returns every image that a start may still need, and that of the instance that is up.

@@ -301,6 +301,12 @@ impl Revisions {
         }
     }
 
+    /// Notes that somebody stopped the program. A failure of a later start has nothing to go back to.
+    pub(crate) fn stop_planned(&mut self, at_ms: u64) {
+        self.end_planned(RolloutOutcome::Stopped, at_ms);
+        self.plan.kind = StartKind::Plain;
+    }
+
     /// Wants what the plan names again, after a rollout of another revision came to nothing.
     pub(crate) fn want_planned(&mut self, instead_of: RevisionNumber) {
         if self.wanted == instead_of {

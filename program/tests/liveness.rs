@@ -13,7 +13,7 @@ use std::sync::Arc;
 use common::{Walk, container, source};
 use hersh_program::{
     AfterStop, Cause, Event, InstanceNumber, Liveness, LivenessProbe, OnNotAlive, Program,
-    Readiness, RestartPolicy, State, recovery,
+    Readiness, RestartPolicy, State,
 };
 
 fn ready_with(restart: RestartPolicy, on_failure: OnNotAlive) -> Walk {
@@ -86,7 +86,7 @@ fn a_report_of_another_instance_is_stale() {
 fn a_new_revision_that_is_not_alive_goes_back() {
     let settled = ready_with(RestartPolicy::OnFailure, OnNotAlive::Restart);
     let next = common::replaced(source('e', RestartPolicy::OnFailure));
-    let settled = settled.wait(recovery::SETTLED_RUN_MS).event(next).restart();
+    let settled = settled.wake().event(next).restart();
     let starting = settled.folders().built('e').stop_finished();
     let back = not_alive(starting.started('c'), 2);
     match &back.program.state {

@@ -185,7 +185,7 @@ fn a_build_waits_for_its_registry() {
 
 #[test]
 fn a_good_revision_that_does_not_build_is_tried_again() {
-    let settled = new().ready().wait(recovery::SETTLED_RUN_MS);
+    let settled = new().ready().wake();
     let building = settled.stop().stop_finished().building();
     let op = building.op();
     let cause = Cause::BuildFailed {

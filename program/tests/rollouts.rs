@@ -24,7 +24,7 @@ const SETTLED_MS: u64 = recovery::SETTLED_RUN_MS;
 
 /// A program whose first revision runs and has settled.
 fn settled() -> Walk {
-    Walk::new(program()).ready().wait(SETTLED_MS)
+    Walk::new(program()).ready().wake()
 }
 
 fn deployed(walk: Walk, digit: char) -> Walk {
@@ -163,7 +163,7 @@ fn the_new_revision_replaces_the_old_one() {
     expect(&replacing, "starting", &["start"]);
     assert_eq!(started_image(&replacing), &image('e'));
     assert_eq!(numbers(&replacing), (2, 2));
-    let up = replacing.started('d').wait(SETTLED_MS);
+    let up = replacing.started('d').wake();
     let told = up.event(host_started());
     assert_eq!(outcome(&told), (2, &RolloutOutcome::Settled));
     assert!(revisions(&told).get(RevisionNumber(2)).unwrap().is_good);
@@ -201,7 +201,7 @@ fn an_end_before_it_settled_goes_back_to_what_ran() {
 
 #[test]
 fn an_end_after_it_settled_is_a_crash_like_any_other() {
-    let crashed = replacing().started('d').wait(SETTLED_MS).exited('d', 1);
+    let crashed = replacing().started('d').wake().exited('d', 1);
     let crashed = crashed.stop_finished();
     expect(&crashed, "error", &["retry"]);
     assert_eq!(started_image(&crashed.wake()), &image('e'));
@@ -329,7 +329,7 @@ fn a_host_that_starts_looks_before_it_builds() {
 
 #[test]
 fn somebody_can_roll_back_to_any_revision_that_is_kept() {
-    let second = replacing().started('d').wait(SETTLED_MS);
+    let second = replacing().started('d').wake();
     assert_eq!(second.program.previous_revision(), Some(RevisionNumber(1)));
     let back = roll_back(second.clone(), 1);
     expect(&back, "ready", &["folders"]);
@@ -362,7 +362,7 @@ fn a_roll_back_without_a_number_undoes_the_last_deploy() {
     assert_eq!(previous(&settled()), None);
     assert_eq!(previous(&building_beside()), Some(1));
     assert_eq!(previous(&replacing()), Some(1));
-    let second = replacing().started('d').wait(SETTLED_MS);
+    let second = replacing().started('d').wake();
     assert_eq!(previous(&second), Some(1));
     assert_eq!(previous(&deployed(second, 'f').folders()), Some(2));
 }
@@ -470,4 +470,107 @@ fn programs_of_older_journals_become_revision_1() {
     let told = waiting.event(host_started());
     assert_eq!(numbers(&told), (1, 2));
     assert_eq!(exit(0).logs.len(), 1);
+}
+
+#[test]
+fn a_host_that_was_away_settles_nothing_that_it_did_not_see() {
+    let told = replacing().started('d').wait(3 * SETTLED_MS);
+    let told = told.event(host_started());
+    expect(&told, "ready", &["status"]);
+    let op = told.op();
+    let gone = told.clone().event(Event::InstanceObserved {
+        op,
+        result: Ok(InstanceStatus::Absent),
+    });
+    assert_eq!(outcome_kind(&gone), "settled before", "it has no end yet");
+    let running = told.event(Event::InstanceObserved {
+        op,
+        result: Ok(InstanceStatus::Running(common::container('d'))),
+    });
+    let settled = running.wake();
+    assert_eq!(outcome(&settled), (2, &RolloutOutcome::Settled));
+    // It vanished through no fault of its own, so it is tried again first, and its failure leads back.
+    let again = gone.stop_finished().wake();
+    assert_eq!(started_image(&again), &image('e'));
+    let back = start_failed(again, not_ready()).stop_finished();
+    assert_eq!(started_image(&back), &image('b'));
+}
+
+/// How the last rollout ended, if one did.
+fn outcome_kind(walk: &Walk) -> &'static str {
+    match revisions(walk).last_rollout() {
+        None => "settled before",
+        Some(_) => "ended",
+    }
+}
+
+#[test]
+fn an_end_that_the_host_hears_of_late_goes_back() {
+    let crashed = replacing().started('d').wait(3 * SETTLED_MS);
+    let crashed = crashed.event(host_started()).exited('d', 1);
+    assert_eq!(started_image(&crashed.stop_finished()), &image('b'));
+}
+
+#[test]
+fn a_service_of_always_that_ends_at_once_goes_back() {
+    let mut source = source('e', RestartPolicy::Always);
+    Arc::make_mut(&mut source.manifest).readiness = Readiness::None { port: 8080 };
+    let up = stored(settled(), source).restart().folders().built('e');
+    let ended = up.stop_finished().started('d').wait(50).exited('d', 0);
+    assert_eq!(started_image(&ended.stop_finished()), &image('b'));
+}
+
+#[test]
+fn without_retries_every_failure_goes_back() {
+    let never = Walk::new(program_with(RestartPolicy::Never)).ready().wake();
+    let up = stored(never, source('e', RestartPolicy::Never)).restart();
+    let starting = up.folders().built('e').stop_finished();
+    let message = String::from("connection refused");
+    let failed = start_failed(starting, Cause::RuntimeUnavailable { message });
+    assert_eq!(started_image(&failed.stop_finished()), &image('b'));
+}
+
+#[test]
+fn what_is_stored_and_not_started_changes_no_retry() {
+    let mut source = source('e', RestartPolicy::OnFailure);
+    Arc::make_mut(&mut source.manifest).give_up_after = Some(1);
+    let mut walk = stored(settled(), source);
+    for _ in 0..3 {
+        walk = walk.exited('c', 1).stop_finished();
+        expect(&walk, "error", &["retry"]);
+        walk = walk.wake().started('c');
+    }
+}
+
+#[test]
+fn a_roll_back_takes_back_what_was_only_stored() {
+    let stored = stored(settled(), source('e', RestartPolicy::OnFailure));
+    assert_eq!(numbers(&stored), (1, 2));
+    let back = roll_back(stored, 1);
+    expect(&back, "ready", &[]);
+    assert_eq!(numbers(&back), (1, 1));
+}
+
+#[test]
+fn an_image_that_may_be_of_another_source_is_not_taken_over() {
+    let mut old = program_with(RestartPolicy::OnFailure);
+    old.rules = Rules::First;
+    old.revisions = None;
+    let mut ready = stored(
+        Walk::new(old).ready(),
+        source('e', RestartPolicy::OnFailure),
+    );
+    // Older hosts did not note which source an instance was of.
+    ready.program.instance_build = None;
+    let told = ready.event(host_started());
+    assert_eq!(told.program.image, None);
+    let first = revisions(&told).get(RevisionNumber(1)).unwrap();
+    assert_eq!(first.image, None);
+}
+
+#[test]
+fn a_rollout_that_was_stopped_stays_stopped() {
+    let stopped = replacing().stop().stop_finished();
+    let next = stored(stopped, source('f', RestartPolicy::OnFailure)).start();
+    assert_eq!(outcome(&next), (2, &RolloutOutcome::Stopped));
 }

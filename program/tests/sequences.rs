@@ -53,6 +53,9 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
         Event::UserRollBackRequested {
             revision: RevisionNumber(1),
         },
+        Event::InstanceSettled {
+            instance: InstanceNumber(walk.program.instances.unwrap_or_default()),
+        },
         Event::InstanceNotAlive {
             instance: InstanceNumber(walk.program.instances.unwrap_or_default()),
             container: container('c'),
@@ -244,7 +247,7 @@ fn every_sequence_of_six_events_keeps_the_invariants() {
 fn every_sequence_from_a_settled_revision_keeps_them() {
     for policy in POLICIES {
         let ready = Walk::new(program_with(policy)).ready();
-        let settled = ready.wait(hersh_program::recovery::SETTLED_RUN_MS);
+        let settled = ready.wake();
         let deployed = settled
             .event(common::replaced(source('e', policy)))
             .restart();

@@ -42,6 +42,7 @@ impl CommandKind {
             | Event::HostStarted { .. }
             | Event::InstanceNotAlive { .. }
             | Event::InstanceAlive { .. }
+            | Event::InstanceSettled { .. }
             | Event::FoldersEnsured { .. }
             | Event::BuildFinished { .. }
             | Event::InstanceStarted { .. }

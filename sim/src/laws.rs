@@ -167,6 +167,7 @@ pub(crate) fn was_not_interrupted(shared: &Shared, stored: &ProgramHistory) -> O
                 Event::BuildFinished { result, .. } => result.is_ok(),
                 // The simulated programs always answer.
                 Event::InstanceNotAlive { .. } | Event::InstanceAlive { .. } => false,
+                Event::InstanceSettled { .. } => false,
                 Event::InstanceEnded { .. }
                 | Event::HostStarted {
                     orphan: Some(_), ..

@@ -224,6 +224,7 @@ fn purpose(event: &Event) -> WritePurpose {
         | Event::InstanceEnded { .. }
         | Event::InstanceNotAlive { .. }
         | Event::InstanceAlive { .. }
+        | Event::InstanceSettled { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }

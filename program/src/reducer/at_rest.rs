@@ -68,6 +68,7 @@ fn at_rest(
         | Event::InstanceEnded { .. }
         | Event::InstanceNotAlive { .. }
         | Event::InstanceAlive { .. }
+        | Event::InstanceSettled { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }
@@ -94,6 +95,7 @@ pub(super) fn removed(event: Event, cx: &mut StepContext<Effect>) -> State {
         | Event::InstanceEnded { .. }
         | Event::InstanceNotAlive { .. }
         | Event::InstanceAlive { .. }
+        | Event::InstanceSettled { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }

@@ -48,6 +48,7 @@ pub(super) fn roll_back(
     revision: RevisionNumber,
     cx: &mut StepContext<Effect>,
 ) -> Ready {
+    let was_wanted = facts.wanted() == Some(revision);
     if !facts.want(revision, cx) {
         return ready;
     }
@@ -55,7 +56,7 @@ pub(super) fn roll_back(
         facts.forget_attempts();
         return begin(facts, ready, revision, cx);
     }
-    if ready.rollout.is_none() {
+    if was_wanted && ready.rollout.is_none() {
         refuse_already("running this revision", cx);
     }
     let by = revision;
@@ -99,6 +100,7 @@ pub(super) fn outcome(
         | Event::InstanceEnded { .. }
         | Event::InstanceNotAlive { .. }
         | Event::InstanceAlive { .. }
+        | Event::InstanceSettled { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }

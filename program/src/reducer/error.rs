@@ -57,6 +57,7 @@ pub(super) fn reduce(
         | Event::InstanceEnded { .. }
         | Event::InstanceNotAlive { .. }
         | Event::InstanceAlive { .. }
+        | Event::InstanceSettled { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::DeadlinePassed { .. }

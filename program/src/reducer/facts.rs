@@ -152,7 +152,7 @@ impl Facts<'_> {
         then: AfterStop,
         cx: &mut StepContext<Effect>,
     ) -> State {
-        let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
+        let grace_ms = self.start_manifest().timeouts.stop_grace_ms;
         let op = cx.emit(Effect::StopInstances {
             program: self.0.id.clone(),
             instances: Instances::All,
@@ -204,14 +204,20 @@ impl Facts<'_> {
         })
     }
 
+    /// Returns the manifest of the start that is under way, or was made last.
+    pub(super) fn start_manifest(&self) -> Arc<Manifest> {
+        let manifest = self.0.instance_manifest.clone();
+        manifest.unwrap_or_else(|| self.planned().0.manifest)
+    }
+
     /// Returns the restart policy of the current start.
     pub(super) fn policy(&self) -> RestartPolicy {
-        self.0.manifest().restart
+        self.start_manifest().restart
     }
 
     /// Returns whether an instance that does not answer its liveness probe is stopped and started again.
     pub(super) fn restarts_what_is_not_alive(&self) -> bool {
-        let manifest = self.0.manifest();
+        let manifest = self.start_manifest();
         let on_failure = manifest
             .liveness
             .as_ref()
@@ -228,15 +234,15 @@ impl Facts<'_> {
     }
 
     pub(super) fn start_timeout_ms(&self) -> u64 {
-        self.0.manifest().timeouts.start_ms
+        self.start_manifest().timeouts.start_ms
     }
 
     pub(super) fn start_deadline_ms(&self, now_ms: u64) -> u64 {
-        start_deadline_ms(self.0.manifest(), now_ms)
+        start_deadline_ms(&self.start_manifest(), now_ms)
     }
 
     pub(super) fn stop_timeout_ms(&self, step: StopStep) -> u64 {
-        let grace_ms = self.0.manifest().timeouts.stop_grace_ms;
+        let grace_ms = self.start_manifest().timeouts.stop_grace_ms;
         match step {
             StopStep::Instances => grace_ms.saturating_add(STOP_SLACK_MS),
             StopStep::Files => REMOVE_TIMEOUT_MS,

@@ -24,7 +24,7 @@ use alloc::{boxed::Box, string::String};
 
 use hersh_machine::{Lane, Machine, OpId, StepContext};
 
-use crate::{Effect, Event, Program, State};
+use crate::{Effect, Event, Program, Ready, State, recovery};
 use facts::Facts;
 
 pub use facts::{
@@ -58,6 +58,7 @@ impl Machine for Lifecycle {
             | Event::InstanceEnded { .. }
             | Event::InstanceNotAlive { .. }
             | Event::InstanceAlive { .. }
+            | Event::InstanceSettled { .. }
             | Event::StopFinished { .. }
             | Event::InstanceObserved { .. }
             | Event::DeadlinePassed { .. }
@@ -88,6 +89,7 @@ impl Machine for Lifecycle {
             | Event::InstanceEnded { .. }
             | Event::InstanceNotAlive { .. }
             | Event::InstanceAlive { .. }
+            | Event::InstanceSettled { .. }
             | Event::DeadlinePassed { .. } => None,
         }
     }
@@ -116,13 +118,7 @@ impl Machine for Lifecycle {
             State::Building(building) => deadline(building.deadline_ms, building.op),
             State::Starting(starting) => deadline(starting.deadline_ms, starting.op),
             State::Stopping(stopping) => deadline(stopping.deadline_ms, stopping.op),
-            State::Ready(ready) => {
-                let check = ready.check.map(|check| (check.deadline_ms, check.op));
-                let building = ready.rollout.as_ref().map(|rollout| &rollout.building);
-                let building = building.map(|building| (building.deadline_ms, building.op));
-                let first = check.into_iter().chain(building).min()?;
-                deadline(first.0, first.1)
-            }
+            State::Ready(ready) => ready_wake(program, ready),
             State::Error(failed) => failed
                 .retry
                 .map(|retry| (retry.due_ms, Event::RetryDue { op: retry.op })),
@@ -170,4 +166,21 @@ impl Machine for Lifecycle {
     fn invariants(program: &Box<Program>) -> Result<(), String> {
         crate::invariants::check(program)
     }
+}
+
+/// Returns the next event that time causes in Ready.
+fn ready_wake(program: &Program, ready: &Ready) -> Option<(u64, Event)> {
+    let deadline = |at_ms, op| (at_ms, Event::DeadlinePassed { op });
+    let check = ready.check.map(|it| deadline(it.deadline_ms, it.op));
+    let building = ready.rollout.as_ref().map(|rollout| &rollout.building);
+    let building = building.map(|it| deadline(it.deadline_ms, it.op));
+    // While it is not known whether the instance is up, it may have ended long ago.
+    let settles = ready.check.is_none() && program.is_unsettled();
+    let settled = settles.then(|| {
+        let instance = ready.instance;
+        let at_ms = ready.since_ms.saturating_add(recovery::SETTLED_RUN_MS);
+        (at_ms, Event::InstanceSettled { instance })
+    });
+    let all = [check, building, settled].into_iter().flatten();
+    all.min_by_key(|(at_ms, _)| *at_ms)
 }

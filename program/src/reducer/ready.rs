@@ -31,7 +31,6 @@ pub(super) fn reduce(
     event: Event,
     cx: &mut StepContext<Effect>,
 ) -> State {
-    facts.settle(ready.since_ms, cx.now_ms());
     match event {
         Event::UserStartRequested => {
             refuse_already("ready", cx);
@@ -64,6 +63,10 @@ pub(super) fn reduce(
         } if instance == ready.instance && container == ready.container => {
             not_alive(facts, ready, (failures, last_probe, logs), cx)
         }
+        Event::InstanceSettled { instance } if instance == ready.instance => {
+            facts.settle(cx.now_ms());
+            State::Ready(ready)
+        }
         Event::InstanceAlive {
             instance,
             container,
@@ -87,6 +90,7 @@ pub(super) fn reduce(
         | Event::InstanceEnded { .. }
         | Event::InstanceNotAlive { .. }
         | Event::InstanceAlive { .. }
+        | Event::InstanceSettled { .. }
         | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::RetryDue { .. }
@@ -200,7 +204,7 @@ fn ended(
     let clean = exit.reason == ExitReason::Code(0);
     let engine_stopped = matches!(exit.reason, ExitReason::StoppedFromOutside { .. });
     let settled = ran_ms >= recovery::SETTLED_RUN_MS;
-    if clean {
+    if clean && facts.policy() != RestartPolicy::Always {
         facts.finish_job(cx.now_ms());
     }
     let then = match facts.policy() {

@@ -78,7 +78,14 @@ impl Facts<'_> {
             .filter(|fault| self.is_retried(policy, *fault))?;
         let after_ms = match (self.0.rules, fault) {
             (Rules::Second, Fault::Outside) => {
-                let after_ms = recovery::outside_back_off_ms(self.0.seed, self.0.waits);
+                let waits = self.0.waits;
+                // A build costs other builds their turn, and a name that is wrong is never right.
+                let after_ms = match causes {
+                    [Cause::RegistryUnavailable { .. }] => {
+                        recovery::back_off_ms(self.0.seed, waits)
+                    }
+                    _several => recovery::outside_back_off_ms(self.0.seed, waits),
+                };
                 self.0.waits = self.0.waits.saturating_add(1);
                 after_ms
             }
@@ -116,7 +123,7 @@ impl Facts<'_> {
                 recovery::retries(policy, Some(most), attempts, fault)
             }
             Rules::Second => {
-                let most = self.0.manifest().give_up_after;
+                let most = self.start_manifest().give_up_after;
                 recovery::retries(policy, most, attempts, fault)
             }
         }

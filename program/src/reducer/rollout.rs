@@ -6,8 +6,9 @@ use hersh_machine::StepContext;
 
 use super::facts::{Facts, refuse};
 use crate::{
-    AfterStop, Cause, Effect, ImageId, Readiness, Refusal, RevisionNote, RevisionNumber, Revisions,
-    RolloutOutcome, Rules, Source, StartKind, State, recovery, recovery::Fault,
+    AfterStop, Cause, Effect, ImageId, Readiness, Refusal, RestartPolicy, RevisionNote,
+    RevisionNumber, Revisions, RolloutOutcome, Rules, Source, StartKind, State, recovery,
+    recovery::Fault,
 };
 
 impl Facts<'_> {
@@ -21,6 +22,11 @@ impl Facts<'_> {
             self.0.image = None;
         }
         self.0.source = source;
+    }
+
+    /// Returns the revision that the next command starts.
+    pub(super) fn wanted(&self) -> Option<RevisionNumber> {
+        Some(self.0.revisions.as_ref()?.wanted())
     }
 
     /// Chooses a revision for the next start that somebody asks for. Returns false, after a refusal, if it is not
@@ -74,18 +80,17 @@ impl Facts<'_> {
         revisions.plan_start(by, up);
     }
 
-    /// Notes that the planned revision has settled, if its instance has been up for long enough.
-    pub(super) fn settle(&mut self, since_ms: u64, now_ms: u64) {
-        let is_settled = now_ms.saturating_sub(since_ms) >= recovery::SETTLED_RUN_MS;
-        if let Some(revisions) = self.0.revisions.as_mut().filter(|_| is_settled) {
+    /// Notes that the planned revision has settled: its instance was up for long enough.
+    pub(super) fn settle(&mut self, now_ms: u64) {
+        if let Some(revisions) = &mut self.0.revisions {
             revisions.settle(now_ms);
         }
     }
 
     /// Notes that the planned revision did all it had to, if it is a job: one without a readiness probe.
     pub(super) fn finish_job(&mut self, now_ms: u64) {
-        match self.0.manifest().readiness {
-            Readiness::None { .. } => self.settle(0, now_ms),
+        match self.start_manifest().readiness {
+            Readiness::None { .. } => self.settle(now_ms),
             Readiness::Http { .. } | Readiness::Tcp { .. } => {}
         }
     }
@@ -124,16 +129,18 @@ impl Facts<'_> {
     /// Notes that somebody stopped the program before the planned revision had settled.
     pub(super) fn stop_rollout(&mut self, now_ms: u64) {
         if let Some(revisions) = &mut self.0.revisions {
-            revisions.end_planned(RolloutOutcome::Stopped, now_ms);
+            revisions.stop_planned(now_ms);
         }
     }
 
     /// Returns what follows the stop after a failed start, or after the end of an instance that had not
-    /// settled. The failure of a rollout leads back to its fallback, unless the cause lies outside of the
-    /// program: the fallback would fail as well then.
+    /// settled. The failure of a rollout leads back to its fallback, unless it is tried again because the cause
+    /// lies outside of the program: the fallback would fail as well then.
     pub(super) fn after_failure(&mut self, cause: Arc<Cause>, now_ms: u64) -> AfterStop {
-        let is_outside = recovery::fault(self.policy(), &cause) == Fault::Outside;
-        match !is_outside && self.fall_back(&cause, now_ms) {
+        let policy = self.policy();
+        let is_outside = recovery::fault(policy, &cause) == Fault::Outside;
+        let is_retried = is_outside && policy != RestartPolicy::Never;
+        match !is_retried && self.fall_back(&cause, now_ms) {
             true => AfterStop::Start,
             false => AfterStop::Fail { cause },
         }
@@ -202,10 +209,15 @@ impl Facts<'_> {
             | State::Error(_)
             | State::Removed => None,
         };
+        // An image that is not known to be of this source would be started in its place.
+        let image = match &started {
+            Some(_) => state.image().or(self.0.image.as_ref()),
+            None => self.0.image.as_ref(),
+        };
+        let image = image.cloned();
         let first = started.unwrap_or_else(|| newest.clone());
         let mut revisions = Revisions::new(first.clone(), RevisionNote::default(), now_ms);
-        let image = state.image().or(self.0.image.as_ref());
-        revisions.set_image(&first.build, image);
+        revisions.set_image(&first.build, image.as_ref());
         let is_settled =
             |since_ms: u64| now_ms.saturating_sub(since_ms) >= recovery::SETTLED_RUN_MS;
         if state
@@ -221,6 +233,7 @@ impl Facts<'_> {
             }
         }
         self.0.revisions = Some(revisions);
+        self.show_wanted();
     }
 
     /// Returns the source that the newest start was begun with, if the journal tells it.

@@ -142,13 +142,10 @@ mod tests {
                 Step::Command("restart"),
             ),
             (
-                json!({ "instance_build_id": "build-0" }),
+                json!({ "run_build_id": "build-0" }),
                 Step::Command("restart"),
             ),
-            (
-                json!({ "instance_build_id": null }),
-                Step::Command("restart"),
-            ),
+            (json!({ "run_build_id": null }), Step::Command("restart")),
             (json!({ "state": "Building" }), Step::Follow),
             (json!({ "state": "Starting" }), Step::Follow),
             (json!({ "state": "Stopping" }), Step::Command("restart")),

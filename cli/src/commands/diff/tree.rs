@@ -54,6 +54,9 @@ pub(super) async fn receive(answer: Response) -> Result<Tree, Failure> {
     read.map_err(|error| Failure::Failed(format!("the source can't be read: {error}")))
 }
 
+/// The file of settings at the root of a source tree.
+const MANIFEST: &str = "hersh.toml";
+
 fn read(archive: impl Read) -> io::Result<Tree> {
     let mut tree = Tree::new();
     let mut left_bytes = TEXTS_BYTES_MAX;
@@ -66,6 +69,10 @@ fn read(archive: impl Read) -> io::Result<Tree> {
             return Err(io::Error::other("it has more entries than any source tree"));
         }
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        // Settings are compared as the host shows them, without the values of variables: those are secrets.
+        if path.trim_start_matches("./") == MANIFEST {
+            continue;
+        }
         let mode = entry.header().mode()? & 0o7777;
         let kind = entry.header().entry_type();
         let (content, text) = if kind.is_file() || kind.is_contiguous() {

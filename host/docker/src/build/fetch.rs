@@ -92,7 +92,7 @@ async fn pull(inner: &Inner, name: &str) -> Result<(), BuildError> {
             Fault::NotFound(said) | Fault::Conflict(said) | Fault::Refused(said) => {
                 let message = format!("{name} could not be fetched: {said}");
                 let logs = Vec::new();
-                match registry::is_unreachable(&said) {
+                match registry::is_unreachable(&said.replace(name, "")) {
                     true => BuildError::RegistryUnavailable { message, logs },
                     false => BuildError::Failed { message, logs },
                 }

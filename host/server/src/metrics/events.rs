@@ -19,6 +19,7 @@ pub(crate) fn event_name(event: &Event) -> &'static str {
         Event::InstanceEnded { .. } => "runtime_exited",
         Event::InstanceNotAlive { .. } => "instance_not_alive",
         Event::InstanceAlive { .. } => "instance_alive",
+        Event::InstanceSettled { .. } => "instance_settled",
         Event::StopFinished { .. } => "stop_finished",
         Event::InstanceObserved { .. } => "status_fetched",
         Event::DeadlinePassed { .. } => "deadline_passed",

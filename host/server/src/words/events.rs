@@ -58,6 +58,7 @@ fn event_words(event: &Event, mattered: bool) -> String {
             "{failures} liveness probes in a row failed: {}",
             one_line(last_probe)
         ),
+        Event::InstanceSettled { .. } => "it stays up".to_owned(),
         Event::InstanceAlive { .. } => "it answers its liveness probe again".to_owned(),
         Event::StopFinished { result, .. } => done("nothing of it runs", result),
         Event::InstanceObserved { result, .. } => match result {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use hersh_program::BuildId;
+
 use crate::host::Host;
 use hersh_sandbox::{Retention, Unavailable, UsedImages};
 
@@ -32,8 +34,12 @@ pub(crate) async fn watch(host: Host) {
             continue;
         }
         due = now + INTERVAL;
-        let kept = if has_space { KEPT } else { Retention::NOTHING };
-        if let Err(error) = collect(&host, kept).await {
+        let space = if has_space {
+            Space::Enough
+        } else {
+            Space::Short
+        };
+        if let Err(error) = collect(&host, space).await {
             tracing::warn!(%error, "images that nobody needs stay");
         }
     }
@@ -47,9 +53,20 @@ async fn finish_removals(host: &Host) {
     }
 }
 
+/// Whether the disks have space for images that may be needed some day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Space {
+    Enough,
+    Short,
+}
+
 /// Collects images once.
-pub(crate) async fn collect(host: &Host, kept: Retention) -> Result<(), Unavailable> {
-    let in_use = || in_use(host);
+pub(crate) async fn collect(host: &Host, space: Space) -> Result<(), Unavailable> {
+    let in_use = || in_use(host, space);
+    let kept = match space {
+        Space::Enough => KEPT,
+        Space::Short => Retention::NOTHING,
+    };
     let collected = host.builder().collect(&in_use, kept).await?;
     if !collected.is_empty() {
         tracing::info!(collected = ?collected.0, "collected");
@@ -57,18 +74,19 @@ pub(crate) async fn collect(host: &Host, kept: Retention) -> Result<(), Unavaila
     Ok(())
 }
 
-/// Returns what the programs refer to now.
-pub(crate) fn in_use(host: &Host) -> UsedImages {
+/// Returns what the programs refer to now. While space is short, the images of older revisions go, which would
+/// otherwise keep everybody from building: a roll-back to one of these builds it again.
+pub(crate) fn in_use(host: &Host, space: Space) -> UsedImages {
     let mut in_use = UsedImages::default();
     for entry in host.list() {
         entry.supervisor().with_state(|program| {
-            let builds = program.kept_builds().into_iter();
-            in_use
-                .builds
-                .extend(builds.map(|build| (program.id.clone(), build.clone())));
-            in_use
-                .images
-                .extend(program.kept_images().into_iter().cloned());
+            let (builds, images) = match space {
+                Space::Enough => (program.kept_builds(), program.kept_images()),
+                Space::Short => (program.needed_builds(), program.needed_images()),
+            };
+            let of = |build: &BuildId| (program.id.clone(), build.clone());
+            in_use.builds.extend(builds.into_iter().map(of));
+            in_use.images.extend(images.into_iter().cloned());
         });
     }
     in_use

@@ -43,6 +43,7 @@ impl Deed {
             | Event::HostStarted { .. }
             | Event::InstanceNotAlive { .. }
             | Event::InstanceAlive { .. }
+            | Event::InstanceSettled { .. }
             | Event::FoldersEnsured { .. }
             | Event::BuildFinished { .. }
             | Event::InstanceStarted { .. }

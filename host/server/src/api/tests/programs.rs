@@ -5,6 +5,7 @@ use hersh_program::{BuildId, ContainerId, InstanceId, InstanceNumber, ProgramId}
 use serde_json::json;
 
 use super::*;
+use crate::workers::collect::{Space, in_use};
 use crate::{config::LogFormat, recover, telemetry::capture::Capture};
 
 #[tokio::test]
@@ -459,6 +460,17 @@ async fn stats_are_told_of_a_program_that_runs() {
     assert_eq!(body["state_limit_bytes"], 1 << 30);
 }
 
+/// Stores a revision of the program with this text.
+async fn put(fixture: &Fixture, text: &str) -> (StatusCode, Value) {
+    let mut newer = program("a");
+    newer["src_files"] = json!({ "a.txt": text });
+    let request = fixture
+        .request(Method::PUT, "/programs/a/source")
+        .header("content-type", "application/json");
+    let request = request.body(Body::from(newer.to_string())).unwrap();
+    fixture.send(request).await
+}
+
 #[tokio::test]
 async fn what_a_program_starts_from_or_runs_is_in_use() {
     let fixture = Fixture::new().await;
@@ -469,22 +481,25 @@ async fn what_a_program_starts_from_or_runs_is_in_use() {
     let running = entry
         .supervisor()
         .with_state(|program| program.image.clone());
-    let in_use = crate::workers::collect::in_use(&fixture.host);
-    assert_eq!(in_use.builds, [(id.clone(), first.clone())].into());
-    assert_eq!(in_use.images, running.iter().cloned().collect());
+    let needed = in_use(&fixture.host, Space::Enough);
+    assert_eq!(needed.builds, [(id.clone(), first.clone())].into());
+    assert_eq!(needed.images, running.iter().cloned().collect());
 
     // New source counts from the next start; what runs stays, for whoever goes back to it.
-    let mut newer = program("a");
-    newer["src_files"] = json!({ "a.txt": "newer" });
-    let request = fixture
-        .request(Method::PUT, "/programs/a/source")
-        .header("content-type", "application/json");
-    let request = request.body(Body::from(newer.to_string())).unwrap();
-    let (status, body) = fixture.send(request).await;
+    let (status, body) = put(&fixture, "newer").await;
     assert_eq!(status, StatusCode::OK, "{body}");
     let second = BuildId::parse(body["build_id"].as_str().unwrap()).unwrap();
-    let in_use = crate::workers::collect::in_use(&fixture.host);
+    let needed = in_use(&fixture.host, Space::Enough);
     let builds = [first, second].map(|build| (id.clone(), build));
-    assert_eq!(in_use.builds, builds.into());
-    assert_eq!(in_use.images, running.into_iter().collect());
+    assert_eq!(needed.builds, builds.into());
+    assert_eq!(needed.images, running.into_iter().collect());
+
+    // Without space, only what may be started without a person naming it: here neither revision is old.
+    let least = in_use(&fixture.host, Space::Short);
+    assert_eq!(least.builds, needed.builds);
+    let (status, _) = put(&fixture, "newest").await;
+    assert_eq!(status, StatusCode::OK);
+    let all = in_use(&fixture.host, Space::Enough);
+    let least = in_use(&fixture.host, Space::Short);
+    assert_eq!((all.builds.len(), least.builds.len()), (3, 2));
 }

@@ -17,6 +17,10 @@ const SOONER_DIVISOR: u32 = 4;
 /// The least time from a probe that failed to the next one.
 const SOONER_MIN: Duration = Duration::from_secs(1);
 
+/// The least time from the report that an instance answers again to the next one that it does not: an instance
+/// that wavers would otherwise fill the journal.
+const REPORT_REST: Duration = Duration::from_secs(60);
+
 /// How often the worker wakes.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 /// How much later than that it wakes only if the machine is too busy to be judged, or stood still.
@@ -54,6 +58,8 @@ pub(super) struct Count {
     due: Instant,
     /// Whether the program knows that the instance does not answer.
     is_told: bool,
+    /// When the program was told that the instance answers again.
+    recovered: Option<Instant>,
 }
 
 impl Count {
@@ -68,6 +74,7 @@ impl Count {
             last: None,
             due: now + interval,
             is_told,
+            recovered: None,
         }
     }
 
@@ -106,9 +113,11 @@ impl Count {
     }
 
     /// Returns what the program is to be told and does not know yet.
-    pub(super) fn report(&self) -> Option<Report> {
+    pub(super) fn report(&self, now: Instant) -> Option<Report> {
+        let has_rested = self.recovered.is_none_or(|told| now - told >= REPORT_REST);
+        let is_due = !self.is_told && has_rested;
         match &self.last {
-            Some(Err(last_probe)) if !self.is_told && self.failures >= self.failures_max => {
+            Some(Err(last_probe)) if is_due && self.failures >= self.failures_max => {
                 Some(Report::NotAlive {
                     failures: self.failures,
                     last_probe: last_probe.clone(),
@@ -120,8 +129,9 @@ impl Count {
     }
 
     /// Notes that the program was told of `report`.
-    pub(super) fn told(&mut self, report: &Report) {
+    pub(super) fn told(&mut self, report: &Report, now: Instant) {
         self.is_told = matches!(report, Report::NotAlive { .. });
+        self.recovered = (!self.is_told).then_some(now);
     }
 }
 
@@ -184,11 +194,11 @@ mod tests {
         for step in steps {
             match step {
                 Stall => count.begin_anew(now),
-                Tell => count.told(&count.report().unwrap()),
+                Tell => count.told(&count.report(now).unwrap(), now),
                 Answer | Fail | Nothing => count.take(sight(*step), now),
             }
         }
-        let report = count.report().map(|report| match report {
+        let report = count.report(now).map(|report| match report {
             Report::NotAlive {
                 failures,
                 last_probe,
@@ -234,6 +244,20 @@ mod tests {
             let after = after(steps, is_told);
             assert_eq!(after, (report, wait_ms), "{steps:?}, {is_told}");
         }
+    }
+
+    #[test]
+    fn one_that_wavers_is_told_of_once_in_a_minute() {
+        let mut rules = Liveness::with(LivenessProbe::Tcp);
+        rules.failures = 1;
+        let now = Instant::now();
+        let mut count = Count::begin(&rules, true, now);
+        count.take(sight(Answer), now);
+        let back = count.report(now).unwrap();
+        count.told(&back, now);
+        count.take(sight(Fail), now);
+        assert_eq!(count.report(now + Duration::from_secs(59)), None);
+        assert!(count.report(now + REPORT_REST).is_some());
     }
 
     #[test]

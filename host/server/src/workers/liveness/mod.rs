@@ -139,7 +139,7 @@ impl Watch {
         }
         self.watched = up;
         for (container, watched) in &mut self.watched {
-            let task = match watched.count.report() {
+            let task = match watched.count.report(now) {
                 _ if watched.is_busy => continue,
                 Some(report) => Task::Tell(report),
                 None if watched.count.is_due(now) => Task::Probe(self.turns.clone()),
@@ -168,7 +168,7 @@ impl Watch {
             Outcome::Told {
                 report,
                 is_taken: true,
-            } => watched.count.told(&report),
+            } => watched.count.told(&report, Instant::now()),
             // The program's queue is full: it is told at the next tick, if that is still so.
             Outcome::Told {
                 is_taken: false, ..
