@@ -93,6 +93,13 @@ impl Program {
         }
     }
 
+    /// Returns the revision that a failure may go back to if a person starts the revision `planned` now.
+    #[must_use]
+    pub fn fallback_of(&self, planned: RevisionNumber) -> Option<&Revision> {
+        let revisions = self.revisions.as_ref().filter(|_| self.is_started())?;
+        revisions.get(revisions.fallback(planned)?)
+    }
+
     /// Works like [`Program::fallback`], but returns nothing once the instance has been up for long enough, which
     /// the program itself notes only at its next event.
     #[must_use]

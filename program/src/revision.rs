@@ -223,7 +223,7 @@ impl Revisions {
 
     /// Returns the revision to go back to if `planned` fails: the one that runs, if it is good, else what the
     /// rollout under way would go back to, else the newest good one.
-    fn fallback(&self, planned: RevisionNumber) -> Option<RevisionNumber> {
+    pub(crate) fn fallback(&self, planned: RevisionNumber) -> Option<RevisionNumber> {
         let running = self.get(self.plan.revision).filter(|it| it.is_good);
         let under_way = match &self.plan.kind {
             StartKind::Rollout { fallback } => self.get(*fallback),

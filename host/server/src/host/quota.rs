@@ -1,6 +1,6 @@
 //! Room within a user's quota, for a program that is to ask for more.
 
-use hersh_program::{Limits, RevisionNumber, UserId};
+use hersh_program::{Limits, Program, RevisionNumber, UserId};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Host, QuotaUnknown};
@@ -49,22 +49,31 @@ impl Host {
         }
         let now_ms = self.now_ms();
         let (id, wanted, started) = entry.supervisor().with_state(|program| {
-            let wanted = &program.source.manifest.limits;
             let (newest, started) = match change {
-                QuotaChange::Start(None) => (wanted, true),
-                QuotaChange::Start(Some(number)) => {
-                    let revisions = program.revisions.as_ref();
-                    let named = revisions.and_then(|revisions| revisions.get(number));
-                    let limits = named.map(|revision| &revision.source.manifest.limits);
-                    (limits.unwrap_or(wanted), true)
-                }
-                QuotaChange::Source(limits) => (limits, program.is_started()),
+                QuotaChange::Start(number) => (start_limits(program, number), true),
+                QuotaChange::Source(limits) => (limits.clone(), program.is_started()),
             };
-            let wanted = admission::asks(program, newest, now_ms);
+            let wanted = admission::asks(program, &newest, now_ms);
             (program.id.clone(), wanted, started)
         });
         admission::usage(&self.0.registry, entry.owner(), Some(&id), now_ms)
             .with(&wanted, started)
             .fits(entry.owner(), quota)
     }
+}
+
+/// Returns the limits that a start of this revision, or of the wanted one, may come to: its own, or those of the
+/// revision that it goes back to if it fails.
+fn start_limits(program: &Program, number: Option<RevisionNumber>) -> Limits {
+    let number = number.or_else(|| program.wanted_revision());
+    let revisions = program.revisions.as_ref();
+    let named = number.and_then(|number| revisions?.get(number));
+    let limits = named.map_or(&program.source.manifest.limits, |named| {
+        &named.source.manifest.limits
+    });
+    let back = number.and_then(|number| program.fallback_of(number));
+    back.map_or_else(
+        || limits.clone(),
+        |back| admission::larger(&back.source.manifest.limits, limits),
+    )
 }

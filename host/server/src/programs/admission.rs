@@ -148,7 +148,7 @@ pub(crate) fn asks(program: &Program, newest: &Limits, now_ms: u64) -> Limits {
 }
 
 /// Returns the larger of each limit that a quota counts.
-fn larger(one: &Limits, other: &Limits) -> Limits {
+pub(crate) fn larger(one: &Limits, other: &Limits) -> Limits {
     Limits {
         memory_bytes: one.memory_bytes.max(other.memory_bytes),
         cpu_millis: one.cpu_millis.max(other.cpu_millis),
