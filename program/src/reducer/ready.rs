@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     AfterStop, Cause, Check, Effect, Event, Exit, ExitReason, InstanceStatus, Logs, NotAlive,
-    Ready, RestartPolicy, RolloutOutcome, State, recovery,
+    Ready, RestartPolicy, RevisionNote, RolloutOutcome, Source, State, recovery,
 };
 
 pub(super) fn reduce(
@@ -42,10 +42,7 @@ pub(super) fn reduce(
             State::Ready(beside::roll_back(facts, ready, revision, cx))
         }
         Event::UserDeleteRequested => end(facts, ready, AfterStop::Remove, cx),
-        Event::SourceReplaced { source, note } => {
-            facts.replace(source, note, cx.now_ms());
-            State::Ready(ready)
-        }
+        Event::SourceReplaced { source, note } => replaced(facts, ready, (source, note), cx),
         Event::HostStarted { orphan, .. } => host_started(facts, ready, orphan.is_some(), cx),
         Event::InstanceEnded {
             instance,
@@ -64,8 +61,7 @@ pub(super) fn reduce(
             not_alive(facts, ready, (failures, last_probe, logs), cx)
         }
         Event::InstanceSettled { instance } if instance == ready.instance => {
-            facts.settle(cx.now_ms());
-            State::Ready(ready)
+            settled(facts, ready, cx)
         }
         Event::InstanceAlive {
             instance,
@@ -251,6 +247,21 @@ fn not_alive(
     facts.ran_since(ready.since_ms, cx.now_ms());
     let then = facts.after_failure(Arc::new(cause), cx.now_ms());
     facts.stop_ready(&ready, then, cx)
+}
+
+fn settled(facts: &mut Facts<'_>, ready: Ready, cx: &StepContext<Effect>) -> State {
+    facts.settle(cx.now_ms());
+    State::Ready(ready)
+}
+
+fn replaced(
+    facts: &mut Facts<'_>,
+    ready: Ready,
+    (source, note): (Source, RevisionNote),
+    cx: &StepContext<Effect>,
+) -> State {
+    facts.replace(source, note, cx.now_ms());
+    State::Ready(ready)
 }
 
 fn alive(ready: Ready) -> State {
