@@ -225,7 +225,8 @@ fn described(entry: &ProgramEntry, command: Command) -> String {
     responses(
         (status = 202, description = "It is durable and will be carried out"),
         (status = 204, description = "It is gone"),
-        (status = 409, description = "It could not be removed; the detail says why", body = Problem),
+        (status = 409, description = "It could not be removed; the detail says why",
+            body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The container engine does not answer, so it is not removed", body = Problem),
     ),
 )]

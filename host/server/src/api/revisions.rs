@@ -59,8 +59,10 @@ pub(super) struct RollBackQuery {
     responses(
         (status = 200, description = "It was so already, or has been waited for", body = ProgramView),
         (status = 202, description = "It is durable and will be carried out", body = ProgramView),
-        (status = 404, description = "No such revision is kept", body = Problem),
-        (status = 409, description = "It is being removed, or has no earlier revision that ran well", body = Problem),
+        (status = 404, description = "No such revision is kept",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is being removed, or has no earlier revision that ran well",
+            body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn roll_back(
