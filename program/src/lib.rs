@@ -43,7 +43,7 @@
 //! # Ok(())
 //! # }
 //! # #[cfg(all(feature = "fake", feature = "tokio"))]
-//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(example()).unwrap();
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(example()).unwrap();
 //! ```
 #![no_std]
 extern crate alloc;
