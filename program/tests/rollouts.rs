@@ -328,6 +328,19 @@ fn a_host_that_starts_looks_before_it_builds() {
 }
 
 #[test]
+fn a_question_without_answer_comes_before_the_build() {
+    let told = building_beside().event(host_started());
+    let (question, folders) = (told.effects[1].0, told.op());
+    let building = told.event(Event::FoldersEnsured {
+        op: folders,
+        result: Ok(()),
+    });
+    let op = question;
+    let asked = building.wait(60_000).event(Event::DeadlinePassed { op });
+    expect(&asked, "ready", &["cancel", "cancel", "status", "folders"]);
+}
+
+#[test]
 fn somebody_can_roll_back_to_any_revision_that_is_kept() {
     let second = replacing().started('d').wake();
     assert_eq!(second.program.previous_revision(), Some(RevisionNumber(1)));

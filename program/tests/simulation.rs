@@ -17,8 +17,9 @@ use proptest::prelude::*;
 
 type World = Simulation<Lifecycle, FakeWorld>;
 
-/// Steps within which a program settles once nothing goes wrong any more.
-const SETTLES_WITHIN: u32 = 40;
+/// Steps within which a program settles once nothing goes wrong any more: commands that still wait are carried out one
+/// after the other, and a restart of another revision builds, stops, starts and settles.
+const SETTLES_WITHIN: u32 = 120;
 /// The same, for a program with commands that wait: each deploy is two of them, and builds before it stops.
 const SETTLES_AFTER_DEPLOYS_WITHIN: u32 = 1_000;
 

@@ -72,9 +72,7 @@ pub(super) fn reduce(
             op,
             result: Ok(observed),
         } if asks(&ready, op) => take_status(facts, ready, observed, cx),
-        Event::DeadlinePassed { op } if asks(&ready, op) => {
-            State::Ready(ask_status(facts, ready, cx))
-        }
+        Event::DeadlinePassed { op } if asks(&ready, op) => look_up(facts, ready, cx),
         // Outcomes of other operations are stale: of these, only the build beside the instance counts.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
@@ -131,6 +129,12 @@ fn host_started(
         beside::go_on_after_stop(facts, &mut ready, cx);
         return facts.stop_ready(&ready, AfterStop::Start, cx);
     }
+    look_up(facts, ready, cx)
+}
+
+/// Asks the runtime for the instance's status before anything else. A build beside the instance begins anew after
+/// that: it would otherwise hold up the question for as long as it takes.
+fn look_up(facts: &mut Facts<'_>, mut ready: Ready, cx: &mut StepContext<Effect>) -> State {
     let revision = beside::cancel(&mut ready, cx);
     let ready = ask_status(facts, ready, cx);
     State::Ready(match revision {
