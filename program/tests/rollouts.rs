@@ -587,3 +587,69 @@ fn a_rollout_that_was_stopped_stays_stopped() {
     let next = stored(stopped, source('f', RestartPolicy::OnFailure)).start();
     assert_eq!(outcome(&next), (2, &RolloutOutcome::Stopped));
 }
+
+/// The digits of the trees, or the numbers of the images, of a program.
+fn builds(builds: std::collections::BTreeSet<&hersh_program::BuildId>) -> Vec<char> {
+    let last = |build: &hersh_program::BuildId| build.as_str().chars().last();
+    builds.into_iter().filter_map(last).collect()
+}
+
+#[test]
+fn the_trees_and_images_of_every_revision_are_kept() {
+    let third = stored(
+        replacing().started('d').wake(),
+        source('f', RestartPolicy::OnFailure),
+    );
+    let program = &third.program;
+    assert_eq!(builds(program.kept_builds()), ['a', 'e', 'f']);
+    let images: Vec<_> = program.kept_images().into_iter().cloned().collect();
+    assert_eq!(images, [image('b'), image('e')]);
+    // Two good ones, of which the older is what a failure of the newer goes back to.
+    assert_eq!(builds(program.needed_builds()), ['a', 'e', 'f']);
+    let fourth = third.restart().folders().built('f').stop_finished();
+    let fourth = fourth.started('d').wake();
+    assert_eq!(builds(fourth.program.kept_builds()), ['a', 'e', 'f']);
+    assert_eq!(builds(fourth.program.needed_builds()), ['e', 'f']);
+    let images: Vec<_> = fourth
+        .program
+        .needed_images()
+        .into_iter()
+        .cloned()
+        .collect();
+    assert_eq!(images, [image('e'), image('f')]);
+}
+
+#[test]
+fn what_may_come_by_itself_is_the_plan_and_its_fallback() {
+    let numbers = |walk: &Walk, now_ms: u64| -> Vec<u64> {
+        let to_come = walk.program.revisions_to_come(now_ms);
+        to_come.iter().map(|revision| revision.number.0).collect()
+    };
+    let up = replacing().started('d');
+    let since_ms = up.now_ms;
+    assert_eq!(numbers(&up, since_ms), [2, 1]);
+    assert_eq!(up.program.settled_at_ms(), Some(since_ms + SETTLED_MS));
+    assert_eq!(numbers(&up, since_ms + SETTLED_MS), [2]);
+    let fallback = |walk: &Walk, of: u64| {
+        let fallback = walk.program.fallback_of(RevisionNumber(of));
+        fallback.map(|revision| revision.number.0)
+    };
+    assert_eq!(fallback(&settled(), 2), Some(1));
+    assert_eq!(fallback(&settled().stop().stop_finished(), 2), None);
+    let resting = settled().stop().stop_finished();
+    assert_eq!(numbers(&resting, since_ms), [0_u64; 0]);
+    assert_eq!(resting.program.wanted_revision(), Some(RevisionNumber(1)));
+    assert_eq!(RevisionNumber(7).to_string(), "7");
+}
+
+#[test]
+fn a_program_of_the_first_rules_has_no_revisions() {
+    let mut old = program();
+    old.rules = Rules::First;
+    old.revisions = None;
+    let ready = Walk::new(old).ready();
+    assert_eq!(ready.program.current_revision(), None);
+    assert_eq!(ready.program.previous_revision(), None);
+    assert!(ready.program.revisions_to_come(0).is_empty());
+    assert_eq!(builds(ready.program.needed_builds()), ['a']);
+}
