@@ -32,10 +32,11 @@ pub fn check_revision_message(message: &str) -> Result<(), RevisionMessageError>
     if message.chars().any(char::is_control) {
         return Err(RevisionMessageError::Control);
     }
-    match message.chars().count() {
-        chars if chars > REVISION_MESSAGE_CHARS_MAX => Err(RevisionMessageError::TooLong { chars }),
-        _ => Ok(()),
+    let chars = message.chars().count();
+    if chars > REVISION_MESSAGE_CHARS_MAX {
+        return Err(RevisionMessageError::TooLong { chars });
     }
+    Ok(())
 }
 
 /// One source tree with its manifest, as it was deployed. It never changes.

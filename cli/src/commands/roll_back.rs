@@ -4,7 +4,7 @@ use hersh_wire::ProgramView;
 use reqwest::Method;
 
 use super::{
-    follow::{self, Sent, Standing},
+    follow::{self, Sent, StartProgress},
     programs,
 };
 use crate::{
@@ -28,9 +28,9 @@ pub(crate) async fn roll_back(
     if options.detach {
         return programs::show(&begun, format);
     }
-    let (sent, standing) = (Sent::wanted(&begun), Standing::default());
+    let (sent, progress) = (Sent::wanted(&begun), StartProgress::default());
     tokio::select! {
-        ended = follow::follow(client, &sent, &begun, &standing, format) => ended,
-        _ = tokio::signal::ctrl_c() => Err(standing.interrupted(&sent)),
+        ended = follow::follow(client, &sent, &begun, &progress, format) => ended,
+        _ = tokio::signal::ctrl_c() => Err(progress.interrupted(&sent)),
     }
 }

@@ -12,7 +12,7 @@ use hersh_wire::ProgramView;
 use reqwest::Method;
 
 use super::{
-    follow::{self, Sent, Standing},
+    follow::{self, Sent, StartProgress},
     host_view::HostView,
     programs,
 };
@@ -37,10 +37,10 @@ pub(crate) async fn deploy(
             "the upload was cut, nothing of it is kept, and {name} is as it was"
         ))),
     };
-    let (sent, standing) = (Sent::of(&created), Standing::default());
+    let (sent, progress) = (Sent::of(&created), StartProgress::default());
     tokio::select! {
-        ended = start(client, &sent, &options, &standing, format) => ended,
-        _ = tokio::signal::ctrl_c() => Err(standing.interrupted(&sent)),
+        ended = start(client, &sent, &options, &progress, format) => ended,
+        _ = tokio::signal::ctrl_c() => Err(progress.interrupted(&sent)),
     }
 }
 
@@ -49,7 +49,7 @@ async fn start(
     client: &Client,
     sent: &Sent,
     options: &DeployOptions,
-    standing: &Standing,
+    progress: &StartProgress,
     format: Output,
 ) -> Result<(), Failure> {
     let name = sent.name.as_str();
@@ -76,7 +76,7 @@ async fn start(
     if options.detach {
         return programs::show(&begun, format);
     }
-    follow::follow(client, sent, &begun, standing, format).await
+    follow::follow(client, sent, &begun, progress, format).await
 }
 
 /// The next step once the source is stored.

@@ -7,7 +7,7 @@
 //! ```
 
 mod ended;
-mod standing;
+mod start_progress;
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use hersh_wire::{Code, ProgramView, RolloutOutcome, RolloutStep, SourceAccepted}
 use reqwest::Method;
 
 use self::ended::ended;
-pub(super) use self::standing::Standing;
+pub(super) use self::start_progress::StartProgress;
 use super::rollout;
 use crate::{args::Output, client::Client, failure::Failure, output};
 
@@ -81,10 +81,10 @@ pub(super) async fn follow(
     client: &Client,
     sent: &Sent,
     begun: &ProgramView,
-    standing: &Standing,
+    progress: &StartProgress,
     format: Output,
 ) -> Result<(), Failure> {
-    standing.is(begun);
+    progress.is(begun);
     let rollout = begun.rollout.as_ref();
     if let Some(rollout) = rollout.filter(|it| it.step == RolloutStep::Building) {
         output::note(&rollout::under_way(rollout));
@@ -95,7 +95,7 @@ pub(super) async fn follow(
     if is_shown {
         show_build(client, sent).await;
     }
-    let mut view = at_its_end(client, sent, standing).await?;
+    let mut view = at_its_end(client, sent, progress).await?;
     if is_shown {
         forget_build_logs(&mut view);
     }
@@ -119,11 +119,11 @@ fn forget_build_logs(view: &mut ProgramView) {
 async fn at_its_end(
     client: &Client,
     sent: &Sent,
-    standing: &Standing,
+    progress: &StartProgress,
 ) -> Result<ProgramView, Failure> {
     let mut is_told = false;
     loop {
-        let view = settled(client, sent, standing).await?;
+        let view = settled(client, sent, progress).await?;
         let rollout = view.rollout.as_ref();
         let settles = rollout.filter(|it| it.step == RolloutStep::Settling);
         let Some(rollout) = settles.filter(|it| Some(it.revision) == sent.revision) else {
@@ -146,7 +146,7 @@ async fn at_its_end(
 async fn settled(
     client: &Client,
     sent: &Sent,
-    standing: &Standing,
+    progress: &StartProgress,
 ) -> Result<ProgramView, Failure> {
     let name = sent.name.as_str();
     let mut told = None;
@@ -162,12 +162,12 @@ async fn settled(
             }
             Err(failure) => return Err(failure),
             Ok(view) => {
-                standing.is(&view);
+                progress.is(&view);
                 return Ok(view);
             }
         }
         let view: ProgramView = client.get(&["programs", name]).await?;
-        standing.is(&view);
+        progress.is(&view);
         if is_over(sent, &view) {
             return Ok(view);
         }

@@ -37,7 +37,7 @@ pub(crate) struct NewRevision {
 }
 
 /// How a revision was stored.
-pub(crate) struct Replaced {
+pub(crate) struct StoredRevision {
     /// [`Outcome::Already`] if the revision that the next command starts is just so.
     pub(crate) outcome: Outcome,
     /// The number of the revision.
@@ -168,7 +168,7 @@ impl Host {
         &self,
         entry: Arc<ProgramEntry>,
         new: NewRevision,
-    ) -> Result<Replaced, ReplaceError> {
+    ) -> Result<StoredRevision, ReplaceError> {
         let host = self.clone();
         run_detached(async move { host.replace_detached(&entry, new).await }).await
     }
@@ -177,7 +177,7 @@ impl Host {
         &self,
         entry: &ProgramEntry,
         new: NewRevision,
-    ) -> Result<Replaced, ReplaceError> {
+    ) -> Result<StoredRevision, ReplaceError> {
         let NewRevision {
             staged,
             permit: _permit,
@@ -231,14 +231,14 @@ impl Host {
         entry: &ProgramEntry,
         source: Source,
         note: RevisionNote,
-    ) -> Result<Replaced, CommandError> {
+    ) -> Result<StoredRevision, CommandError> {
         let same = entry.supervisor().with_state(|program| {
             let is_same = program.source == source;
             is_same.then(|| program.wanted_revision())
         });
         if let Some(revision) = same {
             let outcome = Outcome::Already;
-            return Ok(Replaced { outcome, revision });
+            return Ok(StoredRevision { outcome, revision });
         }
         let event = Event::SourceReplaced { source, note };
         let outcome = self.send(entry, event).await?;
@@ -247,6 +247,6 @@ impl Host {
             Some(revisions.iter().next_back()?.number)
         };
         let revision = entry.supervisor().with_state(newest);
-        Ok(Replaced { outcome, revision })
+        Ok(StoredRevision { outcome, revision })
     }
 }

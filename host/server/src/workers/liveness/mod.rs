@@ -50,7 +50,7 @@ struct Target {
 }
 
 /// An instance that is watched.
-struct Watched {
+struct WatchedInstance {
     entry: Arc<ProgramEntry>,
     target: Arc<Target>,
     count: Count,
@@ -71,7 +71,7 @@ type Finished = (ContainerId, Outcome);
 /// Everything that is watched, with the tasks under way.
 struct Watch {
     host: Host,
-    watched: BTreeMap<ContainerId, Watched>,
+    watched: BTreeMap<ContainerId, WatchedInstance>,
     tasks: JoinSet<Finished>,
     turns: TurnQueue,
     wakefulness: Wakefulness,
@@ -134,7 +134,7 @@ impl Watch {
             };
             let container = target.container.clone();
             let known = self.watched.remove(&container);
-            let watched = known.or_else(|| Watched::begin(entry, target, now));
+            let watched = known.or_else(|| WatchedInstance::begin(entry, target, now));
             up.extend(watched.map(|watched| (container, watched)));
         }
         self.watched = up;
@@ -177,7 +177,7 @@ impl Watch {
     }
 }
 
-impl Watched {
+impl WatchedInstance {
     fn begin(entry: Arc<ProgramEntry>, target: Target, now: Instant) -> Option<Self> {
         let rules = target.manifest.liveness.as_ref()?;
         Some(Self {

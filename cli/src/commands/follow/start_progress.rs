@@ -9,14 +9,14 @@ use crate::failure::Failure;
 
 /// How far a start is.
 #[derive(Default)]
-pub(in crate::commands) struct Standing(RefCell<Option<Begun>>);
+pub(in crate::commands) struct StartProgress(RefCell<Option<Begun>>);
 
 /// A start that the host has begun, with the rollout that it is part of.
 struct Begun {
     rollout: Option<RolloutView>,
 }
 
-impl Standing {
+impl StartProgress {
     /// Notes how far the start is.
     pub(super) fn is(&self, view: &ProgramView) {
         let rollout = view.rollout.clone();
@@ -69,10 +69,10 @@ mod tests {
             revision: Some(7),
             build: "build-1".into(),
         };
-        let standing = Standing::default();
-        let told = || standing.interrupted(&sent).to_string();
+        let progress = StartProgress::default();
+        let told = || progress.interrupted(&sent).to_string();
         assert!(told().contains("as revision 7"), "{}", told());
-        standing.is(&sample::program(&json!({})));
+        progress.is(&sample::program(&json!({})));
         assert!(told().contains("'hersh stop a' ends it"), "{}", told());
         for (step, said) in [
             (
@@ -83,9 +83,9 @@ mod tests {
             ("settling", "revision 7 runs, and revision 6 comes back"),
         ] {
             let rollout = json!({ "revision": 7, "step": step, "fallback": 6 });
-            standing.is(&sample::program(&json!({ "rollout": rollout })));
+            progress.is(&sample::program(&json!({ "rollout": rollout })));
             assert!(told().contains(said), "{}", told());
         }
-        assert_eq!(standing.interrupted(&sent).exit_code(), 130);
+        assert_eq!(progress.interrupted(&sent).exit_code(), 130);
     }
 }
