@@ -193,12 +193,17 @@ fn log_config(log_bytes: u64) -> HostConfigLogConfig {
     HostConfigLogConfig {
         typ: Some("json-file".to_owned()),
         config: Some(HashMap::from([
-            ("max-size".to_owned(), (log_bytes / 2).max(1).to_string()),
+            ("max-size".to_owned(), log_file_bytes(log_bytes).to_string()),
             ("max-file".to_owned(), "2".to_owned()),
             ("compress".to_owned(), "false".to_owned()),
             ("mode".to_owned(), "blocking".to_owned()),
         ])),
     }
+}
+
+/// Returns from which size on the engine rotates each of the two files of its own copy of the log, bytes.
+pub(super) fn log_file_bytes(log_bytes: u64) -> u64 {
+    (log_bytes / 2).max(1)
 }
 
 fn signed(value: u64) -> i64 {

@@ -31,7 +31,7 @@ const ENTRY_BYTES: usize = 1024 * 1024;
 /// The output of one container, as far as the engine still has it.
 pub(super) struct EngineLogReader {
     path: PathBuf,
-    open: Option<OpenFile>,
+    open: OpenFile,
     /// The beginning of an entry whose end is not written yet.
     entry: Vec<u8>,
     /// The pieces that were read and not returned yet.
@@ -80,17 +80,21 @@ struct Entry<'a> {
 
 impl EngineLogReader {
     /// Opens the engine's copy at `path` at its oldest entry. Returns also whether older entries may be
-    /// gone.
-    pub(super) fn open(path: PathBuf) -> io::Result<(Self, bool)> {
-        let older = opened(&rotated(&path))?;
-        let is_cut = older.is_some();
-        let open = match older {
-            Some(older) => Some(older),
-            None => opened(&path)?,
+    /// gone. `full_bytes` is the size from which on the engine rotates the file before it writes on.
+    pub(super) fn open(path: PathBuf, full_bytes: u64) -> io::Result<(Self, bool)> {
+        // The newest file is opened before the older one is looked for. The other way round, a first
+        // rotation between the two would hide the only file there was until then.
+        let newest = opened(&path)?;
+        let (open, is_cut) = match (opened(&rotated(&path))?, newest) {
+            (Some(older), _) => (older, true),
+            // To rotate, the engine first removes the older file and then renames the newest one, so
+            // between the two a late reader finds no older file either. Only then the newest one is full.
+            (None, Some(newest)) => {
+                let is_full = newest.file.metadata()?.len() >= full_bytes;
+                (newest, is_full)
+            }
+            (None, None) => return Err(io::ErrorKind::NotFound.into()),
         };
-        if open.is_none() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
         let reader = Self {
             path,
             open,
@@ -118,13 +122,7 @@ impl EngineLogReader {
         }
         let mut block = Vec::new();
         loop {
-            let Some(open) = &mut self.open else {
-                self.open = opened(&self.path)?;
-                if self.open.is_none() {
-                    return Ok(EngineLogRead::Nothing);
-                }
-                continue;
-            };
+            let open = &mut self.open;
             block.clear();
             let length = (&mut open.file).take(BLOCK_BYTES).read_to_end(&mut block)?;
             if length > 0 {
@@ -144,33 +142,36 @@ impl EngineLogReader {
                 }
                 continue;
             }
-            let (older, previous) = (rotated(&self.path), open.inode);
+            // The newest file is opened before the older one is looked at: if that is still the file just
+            // read, then the newest one came right after it. The other way round, a rotation between the
+            // two would be passed over.
+            let Some(newest) = opened(&self.path)? else {
+                return Ok(EngineLogRead::Nothing);
+            };
+            let previous = open.inode;
+            let older = opened(&rotated(&self.path))?;
             self.entry.clear();
-            self.open = None;
-            match opened(&older)? {
-                Some(file) if file.inode != previous => {
-                    self.open = Some(file);
+            match older {
+                Some(older) if older.inode == previous => self.open = newest,
+                older => {
+                    self.open = older.unwrap_or(newest);
                     return Ok(EngineLogRead::Gap);
                 }
-                Some(_) => {}
-                None => return Ok(EngineLogRead::Gap),
             }
         }
     }
 
     /// Returns the position of the reading, for a later [`seek_to`](Self::seek_to).
-    pub(super) fn position(&mut self) -> io::Result<Option<EngineLogPosition>> {
-        let Some(open) = &mut self.open else {
-            return Ok(None);
-        };
+    pub(super) fn position(&mut self) -> io::Result<EngineLogPosition> {
+        let open = &mut self.open;
         let waiting = u64::try_from(self.entry.len()).unwrap_or(u64::MAX);
         let at = open.file.stream_position()?.saturating_sub(waiting);
         let file = open.file.try_clone()?;
-        Ok(Some(EngineLogPosition {
+        Ok(EngineLogPosition {
             file,
             inode: open.inode,
             at,
-        }))
+        })
     }
 
     /// Moves the reading back to a position.
@@ -179,11 +180,11 @@ impl EngineLogReader {
         file.seek(SeekFrom::Start(position.at))?;
         self.entry.clear();
         self.waiting.clear();
-        self.open = Some(OpenFile {
+        self.open = OpenFile {
             file,
             inode: position.inode,
             is_rotated: false,
-        });
+        };
         Ok(())
     }
 
@@ -271,6 +272,9 @@ mod tests {
 
     use super::*;
 
+    /// Two entries fill a file.
+    const FULL_BYTES: u64 = 100;
+
     /// An engine that writes and rotates its files.
     struct Engine {
         path: PathBuf,
@@ -306,7 +310,7 @@ mod tests {
         }
 
         fn reader(&self) -> (EngineLogReader, bool) {
-            EngineLogReader::open(self.path.clone()).unwrap()
+            EngineLogReader::open(self.path.clone(), FULL_BYTES).unwrap()
         }
     }
 
@@ -375,6 +379,26 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_amid_a_rotation_knows_that_older_is_gone() {
+        let engine = Engine::new();
+        engine.print(0..1);
+        assert!(!engine.reader().1);
+        engine.print(1..2);
+        engine.rotate();
+        engine.print(2..4);
+        // The engine removed the older file and did not rename the newest one yet.
+        fs::remove_file(rotated(&engine.path)).unwrap();
+        let (mut reader, is_cut) = engine.reader();
+        assert!(is_cut);
+        assert_eq!(drain(&mut reader), [2, 3]);
+        fs::rename(&engine.path, rotated(&engine.path)).unwrap();
+        assert!(drain(&mut reader).is_empty());
+        File::create(&engine.path).unwrap();
+        engine.print(4..5);
+        assert_eq!(drain(&mut reader), [4]);
+    }
+
+    #[test]
     fn a_half_written_entry_is_waited_for_and_a_bad_one_passed_over() {
         let engine = Engine::new();
         let (mut reader, _) = engine.reader();
@@ -396,7 +420,7 @@ mod tests {
         let (mut reader, _) = engine.reader();
         engine.print(0..2);
         assert_eq!(drain(&mut reader), [0, 1]);
-        let position = reader.position().unwrap().unwrap();
+        let position = reader.position().unwrap();
         engine.print(2..3);
         engine.rotate();
         engine.print(3..4);
@@ -412,6 +436,6 @@ mod tests {
         let (mut reader, _) = engine.reader();
         fs::remove_file(&engine.path).unwrap();
         assert!(drain(&mut reader).is_empty());
-        assert!(EngineLogReader::open(engine.path.clone()).is_err());
+        assert!(EngineLogReader::open(engine.path.clone(), FULL_BYTES).is_err());
     }
 }

@@ -145,9 +145,10 @@ fn go_on(
     mut reader: EngineLogReader,
     last: Option<&LogLine>,
 ) -> io::Result<(EngineLogReader, bool)> {
-    let (Some(last), Some(begin)) = (last, reader.position()?) else {
+    let Some(last) = last else {
         return Ok((reader, false));
     };
+    let begin = reader.position()?;
     let (mut lines, mut seen, mut found) = (Lines::default(), 0, None);
     while let EngineLogRead::Pieces(pieces) = reader.next()? {
         for piece in pieces {
@@ -201,7 +202,7 @@ mod tests {
             format!("{entry}\n")
         });
         std::fs::write(&path, entries.collect::<String>()).unwrap();
-        let (reader, _) = EngineLogReader::open(path).unwrap();
+        let (reader, _) = EngineLogReader::open(path, u64::MAX).unwrap();
         let (mut reader, found) = go_on(reader, last).unwrap();
         let mut texts = Vec::new();
         while let EngineLogRead::Pieces(pieces) = reader.next().unwrap() {

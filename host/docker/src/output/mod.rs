@@ -26,8 +26,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{engine_log::EngineLogReader, pace::Pace};
-use crate::names::INSTANCE_LABEL;
-use crate::{Inner, engine::Fault};
+use crate::{Inner, create::log_file_bytes, engine::Fault, names::INSTANCE_LABEL};
 
 /// How many stored lines are searched for the point from which a capture goes on.
 pub(super) const REMEMBERED: usize = 1_000;
@@ -197,8 +196,9 @@ impl Capture {
     /// container's end.
     async fn run(mut self, ending: watch::Receiver<bool>) -> bool {
         let path = self.inspected().await.and_then(|it| it.log_path);
+        let full_bytes = log_file_bytes(self.limit_bytes);
         let opened = match path.filter(|path| !path.is_empty()) {
-            Some(path) => blocking(move || EngineLogReader::open(path.into()))
+            Some(path) => blocking(move || EngineLogReader::open(path.into(), full_bytes))
                 .await
                 .ok(),
             None => None,
