@@ -56,6 +56,10 @@ pub enum Effect {
         /// The instances that are stopped.
         #[serde(default)]
         instances: Instances,
+        /// The longest wait before the stop signal for requests under way to end, milliseconds. No new ones are
+        /// begun meanwhile.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        drain_ms: u64,
         /// The time from the stop signal to the kill, milliseconds.
         grace_ms: u64,
     },
@@ -90,4 +94,9 @@ pub enum Effect {
         /// The reason, for the sender.
         refusal: Refusal,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }

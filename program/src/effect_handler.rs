@@ -93,14 +93,16 @@ pub trait EffectHandler: Send + Sync + 'static {
         manifest: &Arc<Manifest>,
     ) -> impl Future<Output = Result<StartResult, Cause>> + Send;
 
-    /// Stops and removes instances: sends the stop signal, waits at most `grace_ms` milliseconds, then kills.
-    /// Succeeds when there are none. Logs are kept.
+    /// Stops and removes instances: waits at most `drain_ms` milliseconds until no request is under way with
+    /// them, sends the stop signal, waits at most `grace_ms` milliseconds, then kills. Succeeds when there are
+    /// none. Logs are kept. When it is cancelled while it waits for requests, the instances go on.
     ///
     /// Fails with [`Cause::StopFailed`] or [`Cause::RuntimeUnavailable`] when an instance may still run.
     fn stop_instances(
         &self,
         operation: &OperationContext,
         instances: Instances,
+        drain_ms: u64,
         grace_ms: u64,
     ) -> impl Future<Output = Result<(), Cause>> + Send;
 
@@ -183,10 +185,14 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
             Effect::StopInstances {
                 program,
                 instances,
+                drain_ms,
                 grace_ms,
             } => {
                 let operation = operation(program);
-                let result = self.0.stop_instances(&operation, instances, grace_ms).await;
+                let stopped = self
+                    .0
+                    .stop_instances(&operation, instances, drain_ms, grace_ms);
+                let result = stopped.await;
                 Some(Event::StopFinished { op, result })
             }
             Effect::ObserveInstance { program, instance } => {

@@ -218,6 +218,7 @@ impl EffectHandler for FakeHandler {
         &self,
         operation: &OperationContext,
         instances: Instances,
+        drain_ms: u64,
         grace_ms: u64,
     ) -> Result<(), Cause> {
         if self.script.is_none() {
@@ -226,6 +227,7 @@ impl EffectHandler for FakeHandler {
         let effect = Effect::StopInstances {
             program: operation.program.clone(),
             instances,
+            drain_ms,
             grace_ms,
         };
         match self.play(operation, effect).await {

@@ -11,7 +11,7 @@ use hersh_machine::{OpId, SplitMix64, sim::World};
 
 use crate::{
     BuildId, Cause, ContainerId, Effect, Event, ImageId, InstanceNumber, InstanceStatus, Instances,
-    Lifecycle, ProgramId, StartResult,
+    Lifecycle, Manifest, ProgramId, StartResult,
 };
 
 /// Folders, builds and instances of any number of programs.
@@ -22,6 +22,9 @@ pub struct FakeWorld {
     images: BTreeSet<(ProgramId, BuildId)>,
     instances: BTreeMap<ProgramId, Vec<(InstanceNumber, ContainerId)>>,
     most: usize,
+    /// The instances whose `/state` is kept.
+    writers: BTreeSet<(ProgramId, InstanceNumber)>,
+    most_writers: usize,
 }
 
 impl FakeWorld {
@@ -47,6 +50,17 @@ impl FakeWorld {
     #[must_use]
     pub fn most_instances(&self) -> usize {
         self.most
+    }
+
+    /// Returns the largest number of instances of one program that could write to its kept `/state` at once.
+    #[must_use]
+    pub fn most_writers(&self) -> usize {
+        self.most_writers
+    }
+
+    /// Removes one instance of `program`, as if it had ended by itself.
+    pub fn lose_instance(&mut self, program: &ProgramId, instance: InstanceNumber) {
+        self.stop(program, Instances::One(instance));
     }
 
     /// Removes the instances of `program`, as if they had ended by themselves or somebody had removed them.
@@ -117,13 +131,25 @@ impl FakeWorld {
 }
 
 impl FakeWorld {
-    fn start(&mut self, program: &ProgramId, instance: InstanceNumber, container: ContainerId) {
+    fn start(
+        &mut self,
+        program: &ProgramId,
+        instance: InstanceNumber,
+        manifest: &Manifest,
+        container: ContainerId,
+    ) {
         let all = self.instances.entry(program.clone()).or_default();
         // The contract of `start_instance` asks to remove the remains of an earlier attempt at this instance
         // first.
         all.retain(|(number, _)| *number != instance);
         all.push((instance, container));
         self.most = self.most.max(all.len());
+        if manifest.deploy.keeps_state() {
+            self.writers.insert((program.clone(), instance));
+        }
+        let all = all.iter().map(|(number, _)| (program.clone(), *number));
+        let writers = all.filter(|it| self.writers.contains(it)).count();
+        self.most_writers = self.most_writers.max(writers);
     }
 
     /// Returns whether `effect` is a build whose image is there already: nothing is built then, so no build
@@ -210,8 +236,16 @@ impl World<Lifecycle> for FakeWorld {
             }
             // The instance exists from the beginning of the start, even if the start fails later.
             Effect::StartInstance {
-                program, instance, ..
-            } => self.start(program, *instance, Self::container_of(program, op)),
+                program,
+                instance,
+                manifest,
+                ..
+            } => self.start(
+                program,
+                *instance,
+                manifest,
+                Self::container_of(program, op),
+            ),
             Effect::EnsureProgramFolders { .. }
             | Effect::StopInstances { .. }
             | Effect::ObserveInstance { .. }

@@ -3,8 +3,8 @@
 use alloc::{format, string::String};
 
 use crate::{
-    AfterStop, InstanceNumber, Program, Revisions, Rules, StartKind, Starting, State, StopStep,
-    recovery::FIRST_RULES_ATTEMPTS,
+    AfterStop, InstanceNumber, Program, Ready, Revisions, Rules, StartKind, Starting, State,
+    StopStep, recovery::FIRST_RULES_ATTEMPTS,
 };
 
 /// Checks a state that the reducer made. The types already ensure the rest: a container id exists only in
@@ -39,9 +39,7 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
             operation(stopping.op.0, stopping.deadline_ms)
         }
         State::Ready(ready) => {
-            if let Some(rollout) = &ready.rollout {
-                operation(rollout.building.op.0, rollout.building.deadline_ms)?;
-            }
+            check_beside(ready)?;
             ready
                 .check
                 .map_or(Ok(()), |check| operation(check.op.0, check.deadline_ms))
@@ -56,6 +54,19 @@ pub(crate) fn check(program: &Program) -> Result<(), String> {
         }
         State::Created | State::Stopped(_) | State::Removed => Ok(()),
     }
+}
+
+/// Checks what goes on beside an instance that is up: at most one more instance, and each wait has its end.
+fn check_beside(ready: &Ready) -> Result<(), String> {
+    if ready.instances().count() > 2 {
+        return Err(String::from("three instances may run"));
+    }
+    if let Some(rollout) = &ready.rollout {
+        operation(rollout.step.op().0, rollout.step.deadline_ms())?;
+    }
+    ready.leaving.as_ref().map_or(Ok(()), |leaving| {
+        operation(leaving.op.0, leaving.deadline_ms)
+    })
 }
 
 /// Checks that a program of the first rules has given up in time. Under the second rules, only its manifest
@@ -228,6 +239,7 @@ mod tests {
                 }),
                 not_alive: None,
                 rollout: None,
+                leaving: None,
             })),
             "no deadline",
         );
@@ -243,6 +255,7 @@ mod tests {
             check: None,
             not_alive: None,
             rollout: None,
+            leaving: None,
         }));
         breaks(&ready, "only 0 were started");
         ready.instances = Some(3);

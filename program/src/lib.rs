@@ -87,8 +87,9 @@ pub use ids::{
     RevisionNumber, UserId,
 };
 pub use manifest::{
-    BuildRules, Limits, Liveness, LivenessProbe, Manifest, NetworkMode, OnNotAlive, ProxyRules,
-    Readiness, Recipe, RestartPolicy, Timeouts, WATCHER_HEALTH_PATH, WATCHER_STATUS_PATH,
+    BuildRules, DeployStrategy, Limits, Liveness, LivenessProbe, Manifest, NetworkMode, OnNotAlive,
+    ProxyRules, Readiness, Recipe, RestartPolicy, Timeouts, WATCHER_HEALTH_PATH,
+    WATCHER_STATUS_PATH,
 };
 pub use reducer::{
     BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS,
@@ -100,8 +101,8 @@ pub use revision::{
 };
 pub use rules::Rules;
 pub use state::{
-    AfterStop, BuildStep, Building, Check, Failed, NotAlive, Program, Ready, Retry, Rollout,
-    Starting, State, StopStep, Stopped, Stopping,
+    AfterStop, BuildStep, Building, Check, Failed, Leaving, NotAlive, Program, Ready, Retry,
+    Rollout, RolloutStep, Starting, State, StopStep, Stopped, Stopping,
 };
 #[cfg(feature = "tokio")]
 pub use supervisor::{

@@ -32,6 +32,9 @@ pub struct Manifest {
     /// Limits of the host's proxy for requests to the program.
     #[serde(default)]
     pub proxy: ProxyRules,
+    /// The way in which a revision takes the place of the one that runs.
+    #[serde(default, skip_serializing_if = "DeployStrategy::is_replace")]
+    pub deploy: DeployStrategy,
     /// The time limits of the steps of the lifecycle.
     pub timeouts: Timeouts,
 }
@@ -49,6 +52,7 @@ impl Default for Manifest {
             liveness: Liveness::of(&readiness),
             readiness,
             proxy: ProxyRules::default(),
+            deploy: DeployStrategy::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -123,6 +127,44 @@ impl Recipe {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.pull || self.no_cache
+    }
+}
+
+/// The way in which a revision takes the place of the one that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "strategy", rename_all = "snake_case")]
+pub enum DeployStrategy {
+    /// The instance that runs is stopped, then the new one is started: two never write to one `/state`.
+    #[default]
+    Replace,
+    /// The new instance is started beside the one that runs and gets its requests once it is ready. Such a
+    /// program keeps nothing: its `/state` is in memory, and each instance has its own.
+    Overlap {
+        /// The longest time that requests under way may take to end on the instance before, milliseconds.
+        drain_ms: u64,
+    },
+}
+
+impl DeployStrategy {
+    /// Returns whether an instance under this strategy keeps what it writes to `/state`.
+    #[must_use]
+    pub fn keeps_state(&self) -> bool {
+        match self {
+            Self::Replace => true,
+            Self::Overlap { .. } => false,
+        }
+    }
+
+    /// Returns how long requests may go on with an instance that another took the place of, milliseconds.
+    pub(crate) fn drain_ms(&self) -> u64 {
+        match self {
+            Self::Replace => 0,
+            Self::Overlap { drain_ms } => *drain_ms,
+        }
+    }
+
+    fn is_replace(&self) -> bool {
+        *self == Self::Replace
     }
 }
 

@@ -4,8 +4,8 @@ use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
 use crate::{
     AfterStop, BuildId, Building, ContainerId, Failed, ImageId, InstanceId, InstanceNumber,
-    Manifest, Program, Ready, Revision, RevisionNumber, Revisions, StartKind, State, StopStep,
-    recovery::SETTLED_RUN_MS,
+    Manifest, Program, Ready, Revision, RevisionNumber, Revisions, Rollout, RolloutStep, Source,
+    StartKind, Starting, State, StopStep, recovery::SETTLED_RUN_MS,
 };
 
 impl Program {
@@ -136,7 +136,7 @@ impl Program {
     #[must_use]
     pub fn kept_builds(&self) -> BTreeSet<&BuildId> {
         let kept = self.revisions.iter().flat_map(Revisions::iter);
-        let under_way = self.state.any_build().map(|building| &building.source);
+        let under_way = self.state.source_under_way();
         kept.map(|revision| &revision.source)
             .chain([&self.source])
             .chain(under_way)
@@ -149,7 +149,7 @@ impl Program {
     /// roll-back by a person would start.
     #[must_use]
     pub fn needed_builds(&self) -> BTreeSet<&BuildId> {
-        let under_way = self.state.any_build().map(|building| &building.source);
+        let under_way = self.state.source_under_way();
         let needed = self.needed_revisions().into_iter();
         needed
             .map(|revision| &revision.source)
@@ -169,6 +169,7 @@ impl Program {
             .filter_map(|revision| revision.image.as_ref())
             .chain(&self.image)
             .chain(self.state.image())
+            .chain(self.state.starting_beside().map(|starting| &starting.image))
             .collect()
     }
 
@@ -190,6 +191,7 @@ impl Program {
         kept.filter_map(|revision| revision.image.as_ref())
             .chain(&self.image)
             .chain(self.state.image())
+            .chain(self.state.starting_beside().map(|starting| &starting.image))
             .collect()
     }
 
@@ -234,7 +236,7 @@ impl Program {
     pub fn accounts_for(&self, instance: InstanceNumber) -> bool {
         match &self.state {
             State::Starting(starting) => starting.instance == instance,
-            State::Ready(ready) => ready.instance == instance,
+            State::Ready(ready) => ready.instances().any(|number| number == instance),
             // The stop removes all instances of the program.
             State::Stopping(stopping) => stopping.step == StopStep::Instances,
             // Instances that could not be stopped wait for a retry or for a person.
@@ -263,8 +265,33 @@ impl State {
     /// Returns the build that is under way: on the way up, or beside an instance that is up.
     #[must_use]
     pub fn any_build(&self) -> Option<&Building> {
-        let beside = self.ready().and_then(|ready| ready.rollout.as_ref());
-        self.building().or(beside.map(|rollout| &rollout.building))
+        let beside = self.rollout().and_then(|rollout| match &rollout.step {
+            RolloutStep::Building(building) => Some(building),
+            RolloutStep::Starting { .. } => None,
+        });
+        self.building().or(beside)
+    }
+
+    /// Returns the source that is built, or started beside the instance that is up.
+    #[must_use]
+    pub fn source_under_way(&self) -> Option<&Source> {
+        let building = self.building().map(|building| &building.source);
+        building.or(self.rollout().map(|rollout| rollout.step.source()))
+    }
+
+    /// Returns the rollout beside the instance that is up, while one is under way.
+    #[must_use]
+    pub fn rollout(&self) -> Option<&Rollout> {
+        self.ready()?.rollout.as_deref()
+    }
+
+    /// Returns the instance that is brought up beside the one that is up, while there is one.
+    #[must_use]
+    pub fn starting_beside(&self) -> Option<&Starting> {
+        match &self.rollout()?.step {
+            RolloutStep::Building(_) => None,
+            RolloutStep::Starting { starting, .. } => Some(starting),
+        }
     }
 
     /// Returns the details of Ready, while the program is up.

@@ -25,18 +25,20 @@ use hersh_program::{
 
 const LENGTH: usize = 6;
 
-/// The operation that the state waits for.
-fn held(state: &State) -> Option<OpId> {
+/// The operations that the state waits for.
+fn held(state: &State) -> Vec<OpId> {
     match state {
-        State::Building(held) => Some(held.op),
-        State::Starting(held) => Some(held.op),
-        State::Stopping(held) => Some(held.op),
+        State::Building(held) => vec![held.op],
+        State::Starting(held) => vec![held.op],
+        State::Stopping(held) => vec![held.op],
         State::Ready(held) => {
-            let building = held.rollout.as_ref().map(|rollout| rollout.building.op);
-            building.or(held.check.map(|check| check.op))
+            let rollout = held.rollout.as_ref().map(|rollout| rollout.step.op());
+            let leaving = held.leaving.as_ref().map(|leaving| leaving.op);
+            let check = held.check.map(|check| check.op);
+            [rollout.or(check), leaving].into_iter().flatten().collect()
         }
-        State::Error(held) => held.retry.map(|retry| retry.op),
-        State::Created | State::Stopped(_) | State::Removed => None,
+        State::Error(held) => held.retry.iter().map(|retry| retry.op).collect(),
+        State::Created | State::Stopped(_) | State::Removed => Vec::new(),
     }
 }
 
@@ -72,8 +74,8 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
             logs: Vec::new(),
         }),
     ];
-    let ops = [held(&walk.program.state), Some(OpId(0))];
-    events.extend(ops.into_iter().flatten().flat_map(outcomes));
+    let ops = held(&walk.program.state).into_iter().chain([OpId(0)]);
+    events.extend(ops.flat_map(outcomes));
     events
 }
 
@@ -156,10 +158,8 @@ fn keeps_invariants(walk: &Walk) {
     let program = &walk.program;
     Lifecycle::invariants(program).unwrap();
     if !program.state.is_settled() {
-        assert!(
-            held(&program.state).is_some_and(|op| op.0 > 0),
-            "an operation"
-        );
+        let held = held(&program.state);
+        assert!(held.first().is_some_and(|op| op.0 > 0), "an operation");
         let (at_ms, _) = Lifecycle::wake(program).expect("a deadline");
         assert!(at_ms >= walk.now_ms);
     }
@@ -252,6 +252,21 @@ fn every_sequence_from_a_settled_revision_keeps_them() {
             .event(common::replaced(source('e', policy)))
             .restart();
         let (states, sequences) = explore(deployed, LENGTH - 2);
+        assert!(sequences > 100_000, "{sequences} sequences");
+        println!("{policy:?}: {states} states, {sequences} sequences");
+    }
+}
+
+/// From here on a second instance is brought up, takes the place of the first, or leaves. Six events led here already.
+#[test]
+fn every_sequence_beside_a_second_instance_keeps_them() {
+    for policy in POLICIES {
+        let settled = Walk::new(program_with(policy)).ready().wake();
+        let deployed = settled.event(common::replaced(common::overlapping('e', policy)));
+        let starting = deployed.restart().folders().built('e');
+        assert_eq!(starting.asked(), ["start"]);
+        assert_eq!(starting.state(), "ready");
+        let (states, sequences) = explore(starting, LENGTH - 2);
         assert!(sequences > 100_000, "{sequences} sequences");
         println!("{policy:?}: {states} states, {sequences} sequences");
     }

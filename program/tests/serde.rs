@@ -262,6 +262,7 @@ fn effects_read_back() {
         Effect::StopInstances {
             program: program.clone(),
             instances: Instances::One(InstanceNumber(3)),
+            drain_ms: 30_000,
             grace_ms: 1,
         },
         Effect::ObserveInstance {
@@ -311,9 +312,29 @@ fn states_read_back() {
         new().ready().exited('c', 0).stop_finished(),
         new().ready().exited('c', 1).stop_finished(),
         new().delete().removed(),
+        beside_a_second_instance(),
+        beside_a_second_instance().started('d'),
     ] {
         round_trip(&walk.program);
     }
+}
+
+/// A program whose next revision is being started beside it.
+fn beside_a_second_instance() -> Walk {
+    let next = common::overlapping('e', RestartPolicy::Never);
+    let deployed = Walk::new(program()).ready().event(common::replaced(next));
+    deployed.restart().folders().built('e')
+}
+
+#[test]
+fn a_rollout_of_an_older_host_is_read_back() {
+    let next = source('e', RestartPolicy::Never);
+    let deployed = Walk::new(program()).ready().event(common::replaced(next));
+    let stored = serde_json::to_value(&deployed.restart().program).unwrap();
+    let rollout = &stored["state"]["rollout"];
+    assert_eq!(rollout["revision"], 2);
+    assert_eq!(rollout["building"]["step"], "folders");
+    assert_eq!(stored["state"].get("leaving"), None);
 }
 
 #[test]
@@ -466,6 +487,7 @@ fn journals_keep_the_names_they_were_written_with() {
     let stop = Effect::StopInstances {
         program: program.clone(),
         instances: Instances::All,
+        drain_ms: 0,
         grace_ms: 1,
     };
     says(&stop, &["stop_runtime"]);

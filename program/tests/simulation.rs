@@ -12,7 +12,9 @@ mod common;
 
 use common::{NOW_MS, end_of, exit, host_started, program_with, source};
 use hersh_machine::sim::{Faults, Simulation};
-use hersh_program::{Event, FakeWorld, Lifecycle, Program, RestartPolicy, RevisionNumber, State};
+use hersh_program::{
+    Event, FakeWorld, Lifecycle, Program, RestartPolicy, RevisionNumber, Source, State,
+};
 use proptest::prelude::*;
 
 type World = Simulation<Lifecycle, FakeWorld>;
@@ -87,6 +89,47 @@ fn faults() -> impl Strategy<Value = Faults> {
     )
 }
 
+/// What the trees and manifests are that people deploy.
+#[derive(Clone, Copy, Debug)]
+struct Deployed {
+    policy: RestartPolicy,
+    /// Whether a new tree is started beside what runs.
+    trees_overlap: bool,
+    /// The same for a new manifest of the first tree.
+    manifests_overlap: bool,
+}
+
+impl Deployed {
+    fn replacing(policy: RestartPolicy) -> Self {
+        Self {
+            policy,
+            trees_overlap: false,
+            manifests_overlap: false,
+        }
+    }
+
+    fn source(self, digit: char, overlaps: bool) -> Source {
+        match overlaps {
+            true => common::overlapping(digit, self.policy),
+            false => source(digit, self.policy),
+        }
+    }
+
+    /// The most instances that may run at once.
+    fn most(self) -> usize {
+        1 + usize::from(self.trees_overlap || self.manifests_overlap)
+    }
+}
+
+fn deployed() -> impl Strategy<Value = Deployed> {
+    let overlap = (any::<bool>(), any::<bool>());
+    (policy(), overlap).prop_map(|(policy, (trees_overlap, manifests_overlap))| Deployed {
+        policy,
+        trees_overlap,
+        manifests_overlap,
+    })
+}
+
 fn policy() -> impl Strategy<Value = RestartPolicy> {
     prop_oneof![
         Just(RestartPolicy::Never),
@@ -96,14 +139,19 @@ fn policy() -> impl Strategy<Value = RestartPolicy> {
 }
 
 fn exits(world: &mut World, code: i32) {
-    if let Some(container) = world.state().state.container().cloned() {
-        world.world.lose_instances(&world.state().id.clone());
-        let event = end_of(world.state(), container, exit(code));
+    if let Some(ready) = world.state().state.ready().cloned() {
+        let program = world.state().id.clone();
+        world.world.lose_instance(&program, ready.instance);
+        let event = Event::InstanceEnded {
+            instance: ready.instance,
+            container: ready.container,
+            exit: exit(code),
+        };
         world.offer(event).unwrap();
     }
 }
 
-fn perform(world: &mut World, act: Act, policy: RestartPolicy) {
+fn perform(world: &mut World, act: Act, deployed: Deployed) {
     let offer = |world: &mut World, event| world.offer(event).unwrap();
     match act {
         Act::Start => offer(world, Event::UserStartRequested),
@@ -111,11 +159,11 @@ fn perform(world: &mut World, act: Act, policy: RestartPolicy) {
         Act::Restart => offer(world, Event::UserRestartRequested),
         Act::Delete => offer(world, Event::UserDeleteRequested),
         Act::NewTree => {
-            let source = source('e', policy);
+            let source = deployed.source('e', deployed.trees_overlap);
             offer(world, common::replaced(source));
         }
         Act::NewManifest => {
-            let source = source('a', policy);
+            let source = deployed.source('a', deployed.manifests_overlap);
             offer(world, common::replaced(source));
         }
         Act::Exit(code) => exits(world, code),
@@ -146,7 +194,9 @@ fn settle(world: &mut World) -> u32 {
 fn settle_within(world: &mut World, limit: u32) -> u32 {
     for steps in 0..limit {
         let restful = match &world.state().state {
-            State::Ready(held) => held.check.is_none() && held.rollout.is_none(),
+            State::Ready(held) => {
+                held.check.is_none() && held.rollout.is_none() && held.leaving.is_none()
+            }
             State::Error(held) => held.retry.is_none(),
             State::Created | State::Stopped(_) | State::Removed => true,
             State::Building(_) | State::Starting(_) | State::Stopping(_) => false,
@@ -161,11 +211,11 @@ fn settle_within(world: &mut World, limit: u32) -> u32 {
     panic!("not settled: {:?}", world.state());
 }
 
-fn nothing_left(world: &World) {
+fn nothing_left(world: &World, deployed: Deployed) {
     let program: &Program = world.state();
     let instances = world.world.instances(&program.id);
     assert_eq!(world.world.builds(), 0, "a build goes on");
-    assert!(world.world.most_instances() <= 1, "two instances at once");
+    few_instances(world, deployed);
     if let State::Ready(ready) = &program.state {
         let own = (ready.instance, ready.container.clone());
         assert!(instances.iter().all(|instance| *instance == own));
@@ -177,37 +227,43 @@ fn nothing_left(world: &World) {
     }
 }
 
+fn few_instances(world: &World, deployed: Deployed) {
+    let most = world.world.most_instances();
+    assert!(most <= deployed.most(), "{most} instances at once");
+    assert!(world.world.most_writers() <= 1, "two write to one /state");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn settles_after_faults_and_leaves_nothing_running(
         seed: u64,
-        policy in policy(),
+        deployed in deployed(),
         faults in faults(),
         acts in proptest::collection::vec(act(), 1..60),
     ) {
-        let mut world = World::new(program_with(policy), FakeWorld::default(), seed, NOW_MS);
+        let mut world = World::new(program_with(deployed.policy), FakeWorld::default(), seed, NOW_MS);
         world.faults = faults;
         for act in acts {
-            perform(&mut world, act, policy);
+            perform(&mut world, act, deployed);
         }
         world.faults = Faults::default();
         // What hung before the faults stopped still needs its deadline.
         settle(&mut world);
-        nothing_left(&world);
+        nothing_left(&world, deployed);
         world.refold().unwrap();
 
         world.offer(Event::UserStopRequested).unwrap();
         settle(&mut world);
-        nothing_left(&world);
+        nothing_left(&world, deployed);
         prop_assert!(!matches!(world.state().state, State::Error(_)));
         prop_assert!(world.world.instances(&world.state().id).is_empty());
 
         world.offer(Event::UserDeleteRequested).unwrap();
         settle(&mut world);
         prop_assert_eq!(&world.state().state, &State::Removed);
-        nothing_left(&world);
+        nothing_left(&world, deployed);
     }
 }
 
@@ -218,6 +274,7 @@ proptest! {
     fn rollouts_end_and_a_good_revision_is_up_again(
         seed: u64,
         always: bool,
+        (trees_overlap, manifests_overlap) in any::<(bool, bool)>(),
         faults in faults(),
         acts in proptest::collection::vec(act_of_rollouts(), 1..60),
     ) {
@@ -225,25 +282,26 @@ proptest! {
             true => RestartPolicy::Always,
             false => RestartPolicy::OnFailure,
         };
-        let mut world = World::new(program_with(policy), FakeWorld::default(), seed, NOW_MS);
+        let deployed = Deployed { policy, trees_overlap, manifests_overlap };
+        let mut world = World::new(program_with(deployed.policy), FakeWorld::default(), seed, NOW_MS);
         // Slow enough that revisions settle while the next one is built.
         world.faults.max_delay_ms = 20_000;
-        perform(&mut world, Act::Start, policy);
+        perform(&mut world, Act::Start, deployed);
         settle(&mut world);
         world.faults = Faults { max_delay_ms: 20_000, ..faults };
         let mut was_good = false;
         for act in acts {
-            perform(&mut world, act, policy);
+            perform(&mut world, act, deployed);
             if matches!(act, Act::NewTree | Act::NewManifest) {
-                perform(&mut world, Act::Restart, policy);
+                perform(&mut world, Act::Restart, deployed);
             }
             prop_assert!(has_good(&world) || !was_good, "a good revision was forgotten");
             was_good = has_good(&world);
-            prop_assert!(world.world.most_instances() <= 1, "two instances at once");
+            few_instances(&world, deployed);
         }
         world.faults = Faults::default();
         settle_within(&mut world, SETTLES_AFTER_DEPLOYS_WITHIN);
-        nothing_left(&world);
+        nothing_left(&world, deployed);
         world.refold().unwrap();
         if was_good {
             prop_assert!(matches!(world.state().state, State::Ready(_)), "{:?}", world.state());
@@ -267,10 +325,11 @@ fn one_seed_gives_one_trace() {
             duplicate: 20,
             late: 20,
         };
+        let deployed = Deployed::replacing(RestartPolicy::Always);
         for _ in 0..10 {
-            perform(&mut world, Act::Restart, RestartPolicy::Always);
-            perform(&mut world, Act::Steps(10), RestartPolicy::Always);
-            perform(&mut world, Act::HostRestarts, RestartPolicy::Always);
+            perform(&mut world, Act::Restart, deployed);
+            perform(&mut world, Act::Steps(10), deployed);
+            perform(&mut world, Act::HostRestarts, deployed);
         }
         world.trace().to_vec()
     };
@@ -298,24 +357,25 @@ fn a_crash_after_any_record_changes_nothing_in_the_end() {
             "removed",
         ),
     ];
+    let deployed = Deployed::replacing(RestartPolicy::OnFailure);
     for (acts, last, end) in lives {
         for crash_after in 0..12 {
             let program = program_with(RestartPolicy::OnFailure);
             let mut world = World::new(program, FakeWorld::default(), 1, NOW_MS);
             world.faults.max_delay_ms = 100;
             for act in acts {
-                perform(&mut world, *act, RestartPolicy::OnFailure);
+                perform(&mut world, *act, deployed);
             }
             world.run(crash_after).unwrap();
             // A command that was not yet durable is lost with the host: it was not answered.
             let durable = world.trace().iter().any(|record| record.event == last);
-            perform(&mut world, Act::HostRestarts, RestartPolicy::OnFailure);
+            perform(&mut world, Act::HostRestarts, deployed);
             if durable {
                 settle(&mut world);
                 assert_eq!(world.state().state.name(), end, "crash after {crash_after}");
                 let count = world.world.instances(&common::id()).len();
                 assert_eq!(count, usize::from(end == "ready"));
-                nothing_left(&world);
+                nothing_left(&world, deployed);
             }
         }
     }

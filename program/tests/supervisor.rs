@@ -254,6 +254,7 @@ impl EffectHandler for Knowing {
         _: &OperationContext,
         _: Instances,
         _: u64,
+        _: u64,
     ) -> Result<(), Cause> {
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The next revision of a program that is up, while it is built beside the instance.
 //!
 //! ```text
-//! begin ─► folders ─► image ─► the instance is stopped, and the revision started in its place
+//! begin ─► folders ─► image ─┬─► the instance is stopped, and the revision started in its place
+//!              │             └─► the revision is started beside it: see `overlap`
 //!              └─ fails ─► the instance goes on; it was never touched
 //! ```
 
@@ -9,10 +10,13 @@ use alloc::{boxed::Box, sync::Arc};
 
 use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, internal, refuse_already};
+use super::{
+    facts::{Facts, internal, refuse_already},
+    overlap,
+};
 use crate::{
-    AfterStop, BuildStep, Cause, Effect, Event, ImageId, Ready, RevisionNumber, Rollout,
-    RolloutOutcome, State,
+    AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, Ready, RevisionNumber, Rollout,
+    RolloutOutcome, RolloutStep, State,
 };
 
 /// Begins to build a revision. Does nothing if it is being built already; one that is under way gives way.
@@ -35,7 +39,7 @@ pub(super) fn begin(
     let rollout = facts.source_of(revision).map(|source| {
         Box::new(Rollout {
             revision,
-            building: facts.begin_build(source, cx),
+            step: RolloutStep::Building(facts.begin_build(source, cx)),
         })
     });
     Ready { rollout, ..ready }
@@ -64,10 +68,10 @@ pub(super) fn roll_back(
     ready
 }
 
-/// Takes in an outcome. It counts only if it is of the build that is under way.
+/// Takes in an outcome. It counts only if it is of the rollout that is under way, or of what follows it.
 pub(super) fn outcome(
     facts: &mut Facts<'_>,
-    ready: Ready,
+    mut ready: Ready,
     event: Event,
     cx: &mut StepContext<Effect>,
 ) -> State {
@@ -81,10 +85,12 @@ pub(super) fn outcome(
         Event::DeadlinePassed { op } if operation(&ready) == Some(op) => {
             cx.emit(Effect::Cancel { op });
             let cause = late(&ready);
-            fail(facts, ready, Arc::new(cause), cx)
+            fail(facts, &mut ready, Arc::new(cause), cx);
+            State::Ready(ready)
         }
         Event::HandlerPanicked { op, message } if operation(&ready) == Some(op) => {
-            fail(facts, ready, internal(message), cx)
+            fail(facts, &mut ready, internal(message), cx);
+            State::Ready(ready)
         }
         Event::UserStartRequested
         | Event::UserStopRequested
@@ -106,42 +112,82 @@ pub(super) fn outcome(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => State::Ready(ready),
+        | Event::HandlerPanicked { .. } => overlap::outcome(facts, ready, event, cx),
     }
 }
 
-/// Ends what is under way because of a command. Does nothing if nothing is.
+/// Ends what is under way because of a command, and the instance that is up goes on. Does nothing if nothing is.
 pub(super) fn end(
     facts: &mut Facts<'_>,
     ready: &mut Ready,
     outcome: RolloutOutcome,
     cx: &mut StepContext<Effect>,
 ) {
-    if let Some(revision) = cancel(ready, cx) {
-        facts.end_rollout(revision, outcome, cx.now_ms());
+    if let Some(rollout) = take(ready, cx) {
+        dismiss(facts, ready, &rollout, cx);
+        facts.end_rollout(rollout.revision, outcome, cx.now_ms());
     }
 }
 
-/// Lets the rollout go on after the stop of the instance, without an instance meanwhile. Returns false if none
-/// is under way.
+/// Ends what is under way because of a command after which all instances are stopped.
+pub(super) fn end_before_stop(
+    facts: &mut Facts<'_>,
+    ready: &mut Ready,
+    cx: &mut StepContext<Effect>,
+) {
+    if let Some(rollout) = take(ready, cx) {
+        facts.end_rollout(rollout.revision, RolloutOutcome::Stopped, cx.now_ms());
+    }
+}
+
+/// Lets the rollout go on after the stop of all instances, without any meanwhile. Returns false if none is under
+/// way.
 pub(super) fn go_on_after_stop(
     facts: &mut Facts<'_>,
     ready: &mut Ready,
     cx: &mut StepContext<Effect>,
 ) -> bool {
-    let revision = cancel(ready, cx);
-    if let Some(revision) = revision {
-        facts.plan_rollout(revision, cx.now_ms());
+    let rollout = take(ready, cx);
+    if let Some(rollout) = &rollout {
+        facts.plan_rollout(rollout.revision, cx.now_ms());
     }
-    revision.is_some()
+    rollout.is_some()
 }
 
-/// Cancels the build that is under way, and returns its revision.
-pub(super) fn cancel(ready: &mut Ready, cx: &mut StepContext<Effect>) -> Option<RevisionNumber> {
-    let rollout = ready.rollout.take()?;
-    let op = rollout.building.op;
+/// Takes the rollout off the program, and cancels its operation.
+pub(super) fn take(ready: &mut Ready, cx: &mut StepContext<Effect>) -> Option<Rollout> {
+    let op = operation(ready)?;
     cx.emit(Effect::Cancel { op });
-    Some(rollout.revision)
+    ready.rollout.take().map(|rollout| *rollout)
+}
+
+/// Stops the instance of a rollout that has ended, if there is one.
+pub(super) fn dismiss(
+    facts: &Facts<'_>,
+    ready: &mut Ready,
+    rollout: &Rollout,
+    cx: &mut StepContext<Effect>,
+) {
+    match &rollout.step {
+        RolloutStep::Building(_) => {}
+        RolloutStep::Starting { source, starting } => {
+            overlap::dismiss(facts, ready, (source, starting), cx);
+        }
+    }
+}
+
+/// Ends the rollout, of which an instance leaves. The instance that is up was never touched.
+pub(super) fn fail(
+    facts: &mut Facts<'_>,
+    ready: &mut Ready,
+    cause: Arc<Cause>,
+    cx: &mut StepContext<Effect>,
+) {
+    if let Some(rollout) = ready.rollout.take() {
+        dismiss(facts, ready, &rollout, cx);
+        let outcome = RolloutOutcome::Failed { cause };
+        facts.end_rollout(rollout.revision, outcome, cx.now_ms());
+    }
 }
 
 fn folders_ensured(
@@ -150,22 +196,19 @@ fn folders_ensured(
     result: Result<(), Cause>,
     cx: &mut StepContext<Effect>,
 ) -> State {
-    match (result, ready.rollout.take()) {
-        (Ok(()), Some(rollout)) => {
-            let Rollout { revision, building } = *rollout;
-            let building = facts.build_image(building, cx);
-            let rollout = Some(Box::new(Rollout { revision, building }));
-            State::Ready(Ready { rollout, ..ready })
+    match result {
+        Ok(()) => {
+            if let Some((revision, building)) = take_building(&mut ready) {
+                let step = RolloutStep::Building(facts.build_image(building, cx));
+                ready.rollout = Some(Box::new(Rollout { revision, step }));
+            }
         }
-        (Ok(()), None) => State::Ready(ready),
-        (Err(cause), rollout) => {
-            let ready = Ready { rollout, ..ready };
-            fail(facts, ready, Arc::new(cause), cx)
-        }
+        Err(cause) => fail(facts, &mut ready, Arc::new(cause), cx),
     }
+    State::Ready(ready)
 }
 
-/// Replaces the instance by one of the revision whose image is built.
+/// Starts the revision whose image is built: in place of the instance, or beside it.
 fn built(
     facts: &mut Facts<'_>,
     mut ready: Ready,
@@ -174,43 +217,54 @@ fn built(
 ) -> State {
     let image = match result {
         Ok(image) => image,
-        Err(cause) => return fail(facts, ready, Arc::new(cause), cx),
+        Err(cause) => {
+            fail(facts, &mut ready, Arc::new(cause), cx);
+            return State::Ready(ready);
+        }
     };
-    let Some(rollout) = ready.rollout.take() else {
+    let Some((revision, Building { source, .. })) = take_building(&mut ready) else {
         return State::Ready(ready);
     };
-    facts.keep_image(&rollout.building.source, &image);
-    facts.plan_rollout(rollout.revision, cx.now_ms());
+    facts.keep_image(&source, &image);
+    if overlap::may_begin(facts, &ready, &source) {
+        return overlap::begin(facts, ready, (revision, source), image, cx);
+    }
+    facts.plan_rollout(revision, cx.now_ms());
     facts.stop_ready(&ready, AfterStop::Start, cx)
 }
 
-/// Ends the rollout. The instance was never touched.
-fn fail(
-    facts: &mut Facts<'_>,
-    mut ready: Ready,
-    cause: Arc<Cause>,
-    cx: &StepContext<Effect>,
-) -> State {
-    if let Some(rollout) = ready.rollout.take() {
-        let outcome = RolloutOutcome::Failed { cause };
-        facts.end_rollout(rollout.revision, outcome, cx.now_ms());
+/// Takes the build that is under way off the program.
+fn take_building(ready: &mut Ready) -> Option<(RevisionNumber, Building)> {
+    let rollout = *ready.rollout.take()?;
+    match rollout.step {
+        RolloutStep::Building(building) => Some((rollout.revision, building)),
+        RolloutStep::Starting { .. } => {
+            ready.rollout = Some(Box::new(rollout));
+            None
+        }
     }
-    State::Ready(ready)
 }
 
 fn late(ready: &Ready) -> Cause {
-    let building = ready.rollout.as_ref().map(|rollout| &rollout.building);
-    let after_ms = building.map_or(0, |it| it.source.manifest.timeouts.build_ms);
-    Cause::BuildTimedOut { after_ms }
+    match ready.rollout.as_ref().map(|rollout| &rollout.step) {
+        Some(RolloutStep::Starting { source, .. }) => overlap::late(source),
+        Some(RolloutStep::Building(building)) => Cause::BuildTimedOut {
+            after_ms: building.source.manifest.timeouts.build_ms,
+        },
+        None => Cause::BuildTimedOut { after_ms: 0 },
+    }
 }
 
 fn operation(ready: &Ready) -> Option<OpId> {
-    Some(ready.rollout.as_ref()?.building.op)
+    Some(ready.rollout.as_ref()?.step.op())
 }
 
 fn is(ready: &Ready, op: OpId, step: BuildStep) -> bool {
     ready
         .rollout
         .as_ref()
-        .is_some_and(|rollout| rollout.building.op == op && rollout.building.step == step)
+        .is_some_and(|rollout| match &rollout.step {
+            RolloutStep::Building(building) => building.op == op && building.step == step,
+            RolloutStep::Starting { .. } => false,
+        })
 }

@@ -62,6 +62,11 @@ impl Facts<'_> {
         self.0.instances.get_or_insert(0);
     }
 
+    /// Returns whether instances have numbers, by which they can be told apart.
+    pub(super) fn numbers_instances(&self) -> bool {
+        self.0.instances.is_some()
+    }
+
     /// Returns the number for the next instance.
     fn next_instance(&mut self) -> InstanceNumber {
         let Some(minted) = &mut self.0.instances else {
@@ -118,9 +123,23 @@ impl Facts<'_> {
         source: &Source,
         cx: &mut StepContext<Effect>,
     ) -> State {
-        let manifest = &source.manifest;
-        self.0.instance_manifest = Some(Arc::clone(manifest));
+        self.runs(source);
+        State::Starting(self.begin_start(image, &source.manifest, cx))
+    }
+
+    /// Notes that the newest instance is of `source`.
+    pub(super) fn runs(&mut self, source: &Source) {
+        self.0.instance_manifest = Some(Arc::clone(&source.manifest));
         self.0.instance_build = Some(source.build.clone());
+    }
+
+    /// Begins to bring up one more instance.
+    pub(super) fn begin_start(
+        &mut self,
+        image: ImageId,
+        manifest: &Arc<Manifest>,
+        cx: &mut StepContext<Effect>,
+    ) -> Starting {
         let instance = self.next_instance();
         let op = cx.emit(Effect::StartInstance {
             program: self.0.id.clone(),
@@ -128,13 +147,13 @@ impl Facts<'_> {
             image: image.clone(),
             manifest: Arc::clone(manifest),
         });
-        State::Starting(Starting {
+        Starting {
             op,
             deadline_ms: start_deadline_ms(manifest, cx.now_ms()),
             instance,
             image,
             exits: Vec::new(),
-        })
+        }
     }
 
     /// Goes to Starting if the planned revision has an image, otherwise to Building.
@@ -156,6 +175,7 @@ impl Facts<'_> {
         let op = cx.emit(Effect::StopInstances {
             program: self.0.id.clone(),
             instances: Instances::All,
+            drain_ms: 0,
             grace_ms,
         });
         State::Stopping(Stopping {
@@ -175,6 +195,10 @@ impl Facts<'_> {
         cx: &mut StepContext<Effect>,
     ) -> State {
         cancel_check(ready, cx);
+        // A stop of one instance may wait for its requests, and the stop of all would wait for that.
+        if let Some(leaving) = &ready.leaving {
+            cx.emit(Effect::Cancel { op: leaving.op });
+        }
         self.stop(Some(ready.instance), then, cx)
     }
 

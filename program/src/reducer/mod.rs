@@ -14,6 +14,7 @@ mod beside;
 mod building;
 mod error;
 mod facts;
+mod overlap;
 mod ready;
 mod retry;
 mod rollout;
@@ -172,8 +173,10 @@ impl Machine for Lifecycle {
 fn ready_wake(program: &Program, ready: &Ready) -> Option<(u64, Event)> {
     let deadline = |at_ms, op| (at_ms, Event::DeadlinePassed { op });
     let check = ready.check.map(|it| deadline(it.deadline_ms, it.op));
-    let building = ready.rollout.as_ref().map(|rollout| &rollout.building);
-    let building = building.map(|it| deadline(it.deadline_ms, it.op));
+    let rollout = ready.rollout.as_ref().map(|rollout| &rollout.step);
+    let rollout = rollout.map(|it| deadline(it.deadline_ms(), it.op()));
+    let leaving = ready.leaving.as_ref();
+    let leaving = leaving.map(|it| deadline(it.deadline_ms, it.op));
     // While it is not known whether the instance is up, it may have ended long ago.
     let settles = ready.check.is_none() && program.is_unsettled();
     let settled = settles.then(|| {
@@ -181,6 +184,6 @@ fn ready_wake(program: &Program, ready: &Ready) -> Option<(u64, Event)> {
         let at_ms = ready.since_ms.saturating_add(recovery::SETTLED_RUN_MS);
         (at_ms, Event::InstanceSettled { instance })
     });
-    let all = [check, building, settled].into_iter().flatten();
+    let all = [check, rollout, leaving, settled].into_iter().flatten();
     all.min_by_key(|(at_ms, _)| *at_ms)
 }

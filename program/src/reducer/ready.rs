@@ -5,7 +5,7 @@
 //! ended. Without an answer the program stays Ready and asks again after [`CHECK_TIMEOUT_MS`].
 //!
 //! The next revision is built meanwhile: see [`beside`]. Effects of one program never overlap, so a host that
-//! starts asks for the status first and begins the build anew.
+//! starts asks for the status first, and begins the build or the start of that revision anew.
 
 use alloc::{
     boxed::Box,
@@ -19,10 +19,11 @@ use hersh_machine::{OpId, StepContext};
 use super::{
     beside,
     facts::{CHECK_TIMEOUT_MS, Facts, STOP, after, cancel_check, refuse_already},
+    overlap,
 };
 use crate::{
     AfterStop, Cause, Check, Effect, Event, Exit, ExitReason, InstanceStatus, Logs, NotAlive,
-    Ready, RestartPolicy, RevisionNote, RolloutOutcome, Source, State, recovery,
+    Ready, RestartPolicy, RevisionNote, Source, State, recovery,
 };
 
 pub(super) fn reduce(
@@ -73,19 +74,19 @@ pub(super) fn reduce(
             result: Ok(observed),
         } if asks(&ready, op) => take_status(facts, ready, observed, cx),
         Event::DeadlinePassed { op } if asks(&ready, op) => look_up(facts, ready, cx),
-        // Outcomes of other operations are stale: of these, only the build beside the instance counts.
+        // Other outcomes and ends count only if they are about what goes on beside the instance.
         Event::FoldersEnsured { .. }
         | Event::BuildFinished { .. }
-        | Event::DeadlinePassed { .. }
-        | Event::HandlerPanicked { .. } => beside::outcome(facts, ready, event, cx),
-        // So are exits of other instances. A question whose handler panicked is asked again at its deadline.
-        Event::InstanceStarted { .. }
+        | Event::InstanceStarted { .. }
         | Event::StartFailed { .. }
         | Event::InstanceEnded { .. }
-        | Event::InstanceNotAlive { .. }
+        | Event::StopFinished { .. }
+        | Event::DeadlinePassed { .. }
+        | Event::HandlerPanicked { .. } => beside::outcome(facts, ready, event, cx),
+        // A question whose handler panicked is asked again at its deadline.
+        Event::InstanceNotAlive { .. }
         | Event::InstanceAlive { .. }
         | Event::InstanceSettled { .. }
-        | Event::StopFinished { .. }
         | Event::InstanceObserved { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. } => State::Ready(ready),
@@ -99,7 +100,7 @@ fn end(
     then: AfterStop,
     cx: &mut StepContext<Effect>,
 ) -> State {
-    beside::end(facts, &mut ready, RolloutOutcome::Stopped, cx);
+    beside::end_before_stop(facts, &mut ready, cx);
     facts.stop_rollout(cx.now_ms());
     facts.stop_ready(&ready, then, cx)
 }
@@ -111,7 +112,7 @@ fn restart(facts: &mut Facts<'_>, mut ready: Ready, cx: &mut StepContext<Effect>
     if let Some(revision) = facts.other_revision() {
         return State::Ready(beside::begin(facts, ready, revision, cx));
     }
-    beside::end(facts, &mut ready, RolloutOutcome::Stopped, cx);
+    beside::end_before_stop(facts, &mut ready, cx);
     facts.plan_wanted(true, cx.now_ms());
     facts.stop_ready(&ready, AfterStop::Start, cx)
 }
@@ -132,13 +133,17 @@ fn host_started(
     look_up(facts, ready, cx)
 }
 
-/// Asks the runtime for the instance's status before anything else. A build beside the instance begins anew after
-/// that: it would otherwise hold up the question for as long as it takes.
+/// Asks the runtime for the instance's status before anything else. What goes on beside the instance begins anew
+/// after that: it would otherwise hold up the question for as long as it takes.
 fn look_up(facts: &mut Facts<'_>, mut ready: Ready, cx: &mut StepContext<Effect>) -> State {
-    let revision = beside::cancel(&mut ready, cx);
-    let ready = ask_status(facts, ready, cx);
-    State::Ready(match revision {
-        Some(revision) => beside::begin(facts, ready, revision, cx),
+    let rollout = beside::take(&mut ready, cx);
+    let mut ready = ask_status(facts, ready, cx);
+    overlap::stop_again(facts, &mut ready, cx);
+    State::Ready(match rollout {
+        Some(rollout) => {
+            beside::dismiss(facts, &mut ready, &rollout, cx);
+            beside::begin(facts, ready, rollout.revision, cx)
+        }
         None => ready,
     })
 }

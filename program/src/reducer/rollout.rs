@@ -126,6 +126,13 @@ impl Facts<'_> {
         self.show_wanted();
     }
 
+    /// Notes that the wanted revision takes the place of a rollout beside the instance that is up.
+    pub(super) fn supersede(&mut self, revision: RevisionNumber, now_ms: u64) {
+        if let Some(by) = self.wanted() {
+            self.end_rollout(revision, RolloutOutcome::Superseded { by }, now_ms);
+        }
+    }
+
     /// Notes that somebody stopped the program before the planned revision had settled.
     pub(super) fn stop_rollout(&mut self, now_ms: u64) {
         if let Some(revisions) = &mut self.0.revisions {

@@ -112,22 +112,39 @@ fn came_up(
     cx: &mut StepContext<Effect>,
 ) -> State {
     facts.came_up();
-    let ended = starting.exits.iter().find(|(id, _)| *id == container);
-    match ended {
-        Some((_, exit)) => fail(facts, &starting, Arc::new(Cause::from(&**exit)), cx),
-        None => State::Ready(Ready {
-            instance: starting.instance,
-            image: starting.image,
-            container,
-            since_ms: cx.now_ms(),
-            check: None,
-            not_alive: None,
-            rollout: None,
-        }),
+    match end_of(&starting, &container) {
+        Some(exit) => fail(facts, &starting, Arc::new(Cause::from(&*exit)), cx),
+        None => State::Ready(up(starting, container, cx.now_ms())),
     }
 }
 
-fn remember(exits: &mut Vec<(ContainerId, Arc<Exit>)>, container: ContainerId, exit: Exit) {
+/// Returns a program that is up since `now_ms`.
+pub(super) fn up(starting: Starting, container: ContainerId, now_ms: u64) -> Ready {
+    Ready {
+        instance: starting.instance,
+        image: starting.image,
+        container,
+        since_ms: now_ms,
+        check: None,
+        not_alive: None,
+        rollout: None,
+        leaving: None,
+    }
+}
+
+/// Returns the end of a container that was seen since its start began.
+pub(super) fn end_of(starting: &Starting, container: &ContainerId) -> Option<Arc<Exit>> {
+    let mut exits = starting.exits.iter();
+    let ended = exits.find(|(id, _)| id == container);
+    ended.map(|(_, exit)| Arc::clone(exit))
+}
+
+/// Remembers an end for the moment at which its container is said to be up.
+pub(super) fn remember(
+    exits: &mut Vec<(ContainerId, Arc<Exit>)>,
+    container: ContainerId,
+    exit: Exit,
+) {
     if exits.len() >= Starting::MAX_EXITS {
         exits.remove(0);
     }

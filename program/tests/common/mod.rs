@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use hersh_machine::{Machine, StepContext};
 use hersh_program::{
-    BuildId, Cause, ContainerId, Effect, Event, Exit, ExitReason, ImageId, InstanceNumber,
-    Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, RevisionNote, Rules, Source,
-    StartResult,
+    BuildId, Cause, ContainerId, DeployStrategy, Effect, Event, Exit, ExitReason, ImageId,
+    InstanceNumber, Lifecycle, Manifest, OpId, Program, ProgramId, RestartPolicy, RevisionNote,
+    Rules, Source, StartResult,
 };
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
+/// How long requests may go on with an instance of [`overlapping`] that leaves.
+pub(crate) const DRAIN_MS: u64 = 30_000;
 
 pub(crate) fn id() -> ProgramId {
     ProgramId::parse("counter").unwrap()
@@ -23,6 +25,19 @@ pub(crate) fn source(digit: char, restart: RestartPolicy) -> Source {
             restart,
             ..Manifest::default()
         }),
+    }
+}
+
+/// Works like [`source`], for instances that are started beside the one that is up.
+pub(crate) fn overlapping(digit: char, restart: RestartPolicy) -> Source {
+    let source = source(digit, restart);
+    let manifest = Manifest {
+        deploy: DeployStrategy::Overlap { drain_ms: DRAIN_MS },
+        ..Manifest::clone(&source.manifest)
+    };
+    Source {
+        manifest: Arc::new(manifest),
+        ..source
     }
 }
 
