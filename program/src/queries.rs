@@ -83,6 +83,20 @@ impl Program {
             .collect()
     }
 
+    /// Returns the manifest of the instance that is, or will be, beside the one that is up.
+    #[must_use]
+    pub fn manifest_beside(&self) -> Option<&Arc<Manifest>> {
+        let ready = self.state.ready()?;
+        let rollout = ready.rollout.as_ref().map(|it| &it.step.source().manifest);
+        let comes = rollout.filter(|manifest| !manifest.deploy.keeps_state());
+        // What leaves is nearly always of the revision that the rollout goes back to.
+        let before = || {
+            self.fallback()
+                .map_or(self.manifest(), |it| &it.source.manifest)
+        };
+        comes.or_else(|| ready.leaving.as_ref().map(|_leaving| before()))
+    }
+
     /// Returns the revision that is started if the rollout under way fails.
     #[must_use]
     pub fn fallback(&self) -> Option<&Revision> {

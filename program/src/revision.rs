@@ -89,7 +89,7 @@ pub struct RolloutEnd {
 pub enum RolloutOutcome {
     /// The revision runs and has settled.
     Settled,
-    /// The revision did not build. What ran was never touched.
+    /// The revision did not build, or did not come up beside what runs. What ran was never touched.
     Failed {
         /// The reason for the failure.
         cause: Arc<Cause>,

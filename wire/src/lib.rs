@@ -7,6 +7,7 @@
 mod account;
 mod archive;
 mod cause;
+mod deploy;
 mod ignore;
 mod liveness;
 mod manifest;
@@ -27,6 +28,7 @@ pub use archive::{
     SOURCE_ENTRIES_MAX, SOURCE_PATH_BYTES_MAX,
 };
 pub use cause::CauseView;
+pub use deploy::{Deploy, DeployStrategy};
 pub use ignore::{IGNORE_BYTES_MAX, Ignore, IgnoreError, IgnoreMatch};
 pub use liveness::{Liveness, LivenessKind, OnFailure};
 pub use manifest::{

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
-use crate::{ByteSize, Liveness, Restart, Span};
+use crate::{ByteSize, Deploy, Liveness, Restart, Span};
 
 /// What the owner of a program asks for. Every key may be left out; the host fills in its
 /// defaults.
@@ -65,6 +65,9 @@ pub struct Manifest {
     /// What the host's proxy allows on the way to it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub proxy: Proxy,
+    /// How a revision takes the place of the one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<Deploy>,
     /// How long each step may take.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: Timeouts,

@@ -154,6 +154,9 @@ pub struct ProgramView {
     /// What the last readiness probe saw, while the program is `Starting`; only in `GET /programs/{id}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe: Option<String>,
+    /// The instance before, while its last requests end and it is stopped; only with `deploy.strategy` `overlap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving_instance: Option<u64>,
     /// Set while it is `Ready` and does not answer its liveness probe, and is left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_alive: Option<NotAliveView>,

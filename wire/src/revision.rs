@@ -87,7 +87,7 @@ pub struct RolloutView {
     pub revision: u64,
     /// How far it is.
     pub step: RolloutStep,
-    /// The revision that runs until the new one is built, or that comes back if the new one fails.
+    /// The revision that runs until the new one is built or ready, or that comes back if the new one fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<u64>,
     /// The image of the new revision, by content, if it was built before.
@@ -104,6 +104,8 @@ pub enum RolloutStep {
     Building,
     /// The new revision is started in place of the one before.
     Starting,
+    /// The new revision is started; the one before runs until that is ready.
+    StartingBeside,
     /// The new revision is up, but not for long enough yet: if it ends now, the one before comes back.
     Settling,
     /// A step that a newer host knows.
@@ -139,7 +141,7 @@ pub struct RolloutEndView {
 pub enum RolloutOutcome {
     /// The new revision runs and has settled.
     Settled,
-    /// The new revision did not build. What ran was never touched.
+    /// The new revision did not build, or did not come up beside the one before. What ran was never touched.
     Failed,
     /// The new revision did not come up, or ended before it had settled, so the one before was started again.
     RolledBack,

@@ -23,6 +23,9 @@ pub(super) fn under_way(rollout: &RolloutView) -> String {
             format!("revision {number} is being built; {before} runs meanwhile")
         }
         RolloutStep::Starting => format!("revision {number} is started in place of {before}"),
+        RolloutStep::StartingBeside => {
+            format!("revision {number} is being started; {before} runs until it is ready")
+        }
         RolloutStep::Settling => {
             format!("revision {number} has not settled yet: if it ends now, {before} comes back")
         }
@@ -159,6 +162,10 @@ mod tests {
                 Some("being built; revision 6 runs meanwhile"),
             ),
             (step("starting"), Some("in place of revision 6")),
+            (
+                step("starting_beside"),
+                Some("being started; revision 6 runs until it is ready"),
+            ),
             (step("settling"), Some("revision 6 comes back")),
             (
                 step("warming"),

@@ -70,16 +70,28 @@ impl User {
 
 /// The status of one `POST`; `None` if no answer came.
 fn ask(address: &str, token: &str, path: &str) -> Option<u16> {
+    status_and_body(address, token, "POST", path).map(|(status, _)| status)
+}
+
+/// The answer to one request; `None` if none came.
+pub(crate) fn status_and_body(
+    address: &str,
+    token: &str,
+    method: &str,
+    path: &str,
+) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
     write!(
         stream,
-        "POST {path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
+        "{method} {path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
     )
     .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    answer.split(' ').nth(1)?.parse().ok()
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
 }
 
 /// The events of a program after event `after`.

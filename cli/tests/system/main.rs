@@ -19,6 +19,7 @@ mod lifecycle;
 mod liveness;
 mod load;
 mod lost_journal;
+mod overlap;
 mod policies;
 mod real_programs;
 mod rollouts;

@@ -64,7 +64,7 @@ fn answers_in_the_end(host: &Host, name: &str, folder: &Folder, expected: &str) 
 }
 
 /// Gives the engine a base image of Debian packages, once, and names it.
-fn base(name: &str) -> String {
+pub(crate) fn base(name: &str) -> String {
     static PYTHON: Once = Once::new();
     static NODE: Once = Once::new();
     let image = format!("hersh-test-{name}");

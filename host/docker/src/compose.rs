@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use hersh_program::NetworkMode;
 use hersh_sandbox::{
-    Kernel, Spec,
+    Kernel, Spec, StatePlace,
     property::{Access, FirstProcess},
     user,
 };
@@ -19,11 +19,16 @@ use super::create::dns;
 /// from its own environment. Every text from outside is quoted: otherwise a hostile text could add a key.
 pub(super) fn to_compose_yaml(spec: &Spec, runtime: &str) -> String {
     let mut text = format!(
-        "# How {} runs. The values of its own variables are taken from your environment.\n\
-         # The volume of /state has to belong to {}, or the program can't write to it.\n",
+        "# How {} runs. The values of its own variables are taken from your environment.\n",
         spec.instance.program,
-        user()
     );
+    match spec.state {
+        StatePlace::Kept => text.push_str(&format!(
+            "# The volume of /state has to belong to {}, or the program can't write to it.\n",
+            user()
+        )),
+        StatePlace::InMemory => text.push_str("# Its /state is in memory: nothing is kept.\n"),
+    }
     if spec.kernel == Kernel::Machine {
         text.push_str("# NOT SANDBOXED: this host runs in development mode.\n");
     }
@@ -70,7 +75,10 @@ fn write_service(out: &mut String, spec: &Spec, runtime: &str) -> std::fmt::Resu
         block(out, "ulimits", "{}", &[format!("nproc: {processes}")])?;
     }
     write_network(out, spec.network)?;
-    writeln!(out, "volumes:\n  state: {{}}")
+    match spec.state {
+        StatePlace::Kept => writeln!(out, "volumes:\n  state: {{}}"),
+        StatePlace::InMemory => Ok(()),
+    }
 }
 
 /// Returns the program's variables: those of the manifest without their values, those of the host with
@@ -85,12 +93,12 @@ fn variables(own: &BTreeMap<String, String>, host: &BTreeMap<String, String>) ->
 }
 
 fn write_files(out: &mut String, spec: &Spec) -> std::fmt::Result {
-    block(
-        out,
-        "volumes",
-        "[]",
-        &["- {type: volume, source: state, target: /state}".to_owned()],
-    )?;
+    let volume = match spec.state {
+        StatePlace::Kept => Some("- {type: volume, source: state, target: /state}".to_owned()),
+        StatePlace::InMemory => None,
+    };
+    let volumes: Vec<String> = volume.into_iter().collect();
+    block(out, "volumes", "[]", &volumes)?;
     let folders = spec.memory_folders();
     let tmpfs = folders.iter().map(|folder| {
         let access = match folder.access {
@@ -156,7 +164,7 @@ mod tests {
         process::{Command, Stdio},
     };
 
-    use hersh_program::{ImageId, InstanceId, InstanceNumber, Manifest, ProgramId};
+    use hersh_program::{DeployStrategy, ImageId, InstanceId, InstanceNumber, Manifest, ProgramId};
 
     use super::*;
 
@@ -173,6 +181,22 @@ mod tests {
     fn a_compose_file_of_development_mode_says_so() {
         let spec = spec_on(Kernel::Machine, &Manifest::default());
         assert!(to_compose_yaml(&spec, "runc").contains("NOT SANDBOXED"));
+    }
+
+    #[test]
+    fn a_program_that_keeps_nothing_has_no_volume() {
+        let manifest = Manifest {
+            deploy: DeployStrategy::Overlap { drain_ms: 1 },
+            ..Manifest::default()
+        };
+        let yaml = to_compose_yaml(&spec_on(Kernel::Gvisor, &manifest), "runsc");
+        assert!(yaml.contains("nothing is kept"), "{yaml}");
+        assert!(yaml.contains("    volumes: []\n"), "{yaml}");
+        assert!(
+            yaml.contains("- \"/state:rw,size=67108864,nosuid,nodev,noexec\""),
+            "{yaml}"
+        );
+        assert!(!yaml.contains("\nvolumes:"), "{yaml}");
     }
 
     #[test]

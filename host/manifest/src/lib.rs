@@ -10,6 +10,7 @@
 //! ```
 
 mod bounds;
+mod deploy;
 mod liveness;
 mod machine;
 mod reach;

@@ -9,6 +9,7 @@ use hersh_sandbox::MIN_PIDS;
 
 use crate::{
     bounds::{GIB, KIB, MIB, ManifestError, TIB, size, span, within},
+    deploy::strategy,
     liveness::liveness,
     reach,
     recipe::recipe,
@@ -40,8 +41,9 @@ pub fn read(asked: &wire::Manifest) -> Result<Manifest, ManifestError> {
             .map_or(RestartPolicy::default(), restart_policy),
         give_up_after: give_up_after(restart.give_up_after)?,
         liveness: liveness(asked.liveness.as_ref(), &readiness)?,
-        readiness,
         proxy: reach::proxy_rules(&asked.proxy)?,
+        deploy: strategy(asked.deploy.as_ref(), network, &readiness)?,
+        readiness,
         timeouts: timeouts(&asked.timeouts)?,
     })
 }

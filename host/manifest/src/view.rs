@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hersh_program::{Manifest, NetworkMode, RestartPolicy};
 use hersh_wire as wire;
 
-use crate::{liveness::liveness_view, reach};
+use crate::{deploy::strategy_view, liveness::liveness_view, reach};
 
 /// The text that is shown instead of a hidden value.
 pub const HIDDEN: &str = "(hidden)";
@@ -58,6 +58,7 @@ pub fn shown(manifest: &Manifest) -> wire::Manifest {
         readiness: Some(reach::readiness_view(&manifest.readiness)),
         liveness: Some(liveness_view(manifest.liveness.as_ref())),
         proxy: reach::proxy_view(&manifest.proxy),
+        deploy: Some(strategy_view(manifest.deploy)),
         timeouts: wire::Timeouts {
             build: Some(wire::Span(timeouts.build_ms)),
             start: Some(wire::Span(timeouts.start_ms)),

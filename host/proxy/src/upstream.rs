@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -42,6 +42,7 @@ pub struct Upstream {
     in_flight: RequestCount,
     idle: Mutex<Vec<(Instant, Box<ProgramConnection>)>>,
     ended: CancellationToken,
+    released: CancellationToken,
 }
 
 /// A permit for one request under way, until it is dropped.
@@ -65,22 +66,34 @@ impl Upstream {
             in_flight,
             idle: Mutex::default(),
             ended: CancellationToken::new(),
+            released: CancellationToken::new(),
         })
     }
 
-    /// Closes connections that waited too long, until `gone` resolves. Then ends everything that still goes
-    /// on with this instance.
-    pub async fn end_after(self: Arc<Self>, gone: impl Future<Output = ()>) {
+    /// Closes connections that waited too long, until `gone` resolves or nobody uses the instance any more. Then
+    /// ends everything that still goes on with it.
+    pub async fn end_after(instance: Weak<Self>, gone: impl Future<Output = ()>) {
         let mut gone = pin!(gone);
         while tokio::time::timeout(IDLE_TIMEOUT, gone.as_mut())
             .await
             .is_err()
         {
+            let Some(instance) = instance.upgrade() else {
+                return;
+            };
             let now = Instant::now();
-            self.idle()
-                .retain(|(since, _)| now.duration_since(*since) < IDLE_TIMEOUT);
+            let mut idle = instance.idle();
+            idle.retain(|(since, _)| now.duration_since(*since) < IDLE_TIMEOUT);
         }
-        self.end();
+        if let Some(instance) = instance.upgrade() {
+            instance.end();
+        }
+    }
+
+    /// Returns the token that fires when nobody uses this instance any more: no request is under way, and none
+    /// can begin.
+    pub fn released(&self) -> &CancellationToken {
+        &self.released
     }
 
     /// Ends everything that still goes on with this instance.
@@ -150,6 +163,12 @@ impl Upstream {
 
     fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Box<ProgramConnection>)>> {
         locked(&self.idle)
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.released.cancel();
     }
 }
 

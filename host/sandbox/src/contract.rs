@@ -10,7 +10,7 @@ pub enum Contract {
     Gvisor,
     /// The program's root file system can't be written.
     ReadOnlyRoot,
-    /// `/state` is the only folder whose content stays.
+    /// `/state` is the only folder whose content stays, if any does.
     OneWritableVolume,
     /// Nothing of the program is reachable from outside the machine.
     NoPublishedPort,

@@ -27,7 +27,7 @@ pub use finding::{Finding, Severity};
 pub use property::Kernel;
 pub use receipt::Receipt;
 pub use runtime::{EVENT_QUEUE, Runtime, STARTS_AT_ONCE};
-pub use spec::{Bounds, HOME, MEMORY_FOLDERS, PROBE_TARGET, STATE_TARGET, Spec, user};
+pub use spec::{Bounds, HOME, MEMORY_FOLDERS, PROBE_TARGET, STATE_TARGET, Spec, StatePlace, user};
 pub use types::{
     BuildPermit, BuildRequest, CollectionCounts, DeathListener, Incarnation, InstanceEnd,
     ListedInstance, Permit, Retention, RunningInstance, RuntimeInfo, Stats, UsedImages,

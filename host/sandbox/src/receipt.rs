@@ -25,7 +25,7 @@ pub struct Receipt {
     pub kernel: String,
     /// Each contract, with the values that were seen.
     pub contracts: Vec<ContractProofs>,
-    /// What bounds `/state`; `None` in receipts of older hosts.
+    /// What bounds `/state`; `None` where it is in memory, and in receipts of older hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateBound>,
     /// The time at which the receipt was made, milliseconds since the Unix epoch.

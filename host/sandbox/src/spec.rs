@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hersh_base::sandbox::{SANDBOX_ID, SOCKET_NAME};
-use hersh_program::{ImageId, InstanceId, Manifest, NetworkMode};
+use hersh_program::{DeployStrategy, ImageId, InstanceId, Manifest, NetworkMode};
 
 use crate::property::{
     Access, Bound, FirstProcess, Folder, Kernel, MemoryFolder, MountPoints, NameServers,
@@ -56,10 +56,21 @@ pub struct Spec {
     pub kernel: Kernel,
     /// The network mode, which decides what the instance reaches.
     pub network: NetworkMode,
+    /// The place of the instance's `/state`.
+    pub state: StatePlace,
     /// The bounds on the instance's resources.
     pub bounds: Bounds,
     /// The kind of the first process, which depends on the image.
     pub first_process: FirstProcess,
+}
+
+/// The place of an instance's `/state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatePlace {
+    /// The program's folder on disk, which outlives the instance.
+    Kept,
+    /// One more folder in memory: another instance of the program may run at the same time.
+    InMemory,
 }
 
 /// The bounds on the resources of an instance.
@@ -99,6 +110,10 @@ impl Spec {
             host_env,
             kernel,
             network: manifest.network,
+            state: match manifest.deploy {
+                DeployStrategy::Replace => StatePlace::Kept,
+                DeployStrategy::Overlap { .. } => StatePlace::InMemory,
+            },
             bounds: Bounds::new(manifest, kernel),
             first_process: FirstProcess::Init,
         }
@@ -141,18 +156,20 @@ impl Spec {
     /// Returns the folders from outside that the instance sees.
     #[must_use]
     pub fn folders(&self) -> Vec<Folder> {
-        vec![
-            Folder {
-                target: PROBE_TARGET.to_owned(),
-                source: Source::Tools,
-                access: Access::ReadOnly,
-            },
-            Folder {
-                target: STATE_TARGET.to_owned(),
-                source: Source::StateOf(self.instance.program.clone()),
-                access: Access::Writable,
-            },
-        ]
+        let probe = Folder {
+            target: PROBE_TARGET.to_owned(),
+            source: Source::Tools,
+            access: Access::ReadOnly,
+        };
+        let state = Folder {
+            target: STATE_TARGET.to_owned(),
+            source: Source::StateOf(self.instance.program.clone()),
+            access: Access::Writable,
+        };
+        match self.state {
+            StatePlace::Kept => vec![probe, state],
+            StatePlace::InMemory => vec![probe],
+        }
     }
 
     /// Returns the instance's folders in memory.
@@ -164,7 +181,14 @@ impl Spec {
             access: Access::Writable,
             inert: true,
         };
-        MEMORY_FOLDERS.map(folder).into()
+        let state = match self.state {
+            StatePlace::Kept => None,
+            StatePlace::InMemory => Some(STATE_TARGET),
+        };
+        let mut folders = MEMORY_FOLDERS.to_vec();
+        folders.extend(state);
+        folders.sort_unstable();
+        folders.into_iter().map(folder).collect()
     }
 
     /// Returns the name servers of the instance. An instance without egress has none: a name server

@@ -41,6 +41,9 @@ impl StartProgress {
                 RolloutStep::Building => format!(
                     "the host goes on with revision {number}; revision {before} runs until it is built; {back} keeps it, 'hersh stop {name}' ends it"
                 ),
+                RolloutStep::StartingBeside => format!(
+                    "the host goes on with revision {number}; revision {before} runs until it is ready; {back} keeps it, 'hersh stop {name}' ends both"
+                ),
                 RolloutStep::Starting | RolloutStep::Other => format!(
                     "the host goes on with revision {number}, and with revision {before} if that fails; {back} goes back now, 'hersh stop {name}' ends it"
                 ),
@@ -80,6 +83,10 @@ mod tests {
                 "revision 6 runs until it is built; 'hersh rollback a 6' keeps it",
             ),
             ("starting", "'hersh rollback a 6' goes back now"),
+            (
+                "starting_beside",
+                "revision 6 runs until it is ready; 'hersh rollback a 6' keeps it",
+            ),
             ("settling", "revision 7 runs, and revision 6 comes back"),
         ] {
             let rollout = json!({ "revision": 7, "step": step, "fallback": 6 });

@@ -12,7 +12,7 @@ pub(crate) mod noted_end;
 pub(crate) mod probes;
 mod readiness;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use hersh_base::{
     sandbox::StateUsage,
@@ -50,6 +50,11 @@ pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
 /// The multiple of its limit up to which an oversized `/state` is counted, so that the error can say its size.
 const STATE_COUNT_FACTOR: u64 = 64;
 
+/// A function that waits until no request is under way with an instance of a program.
+pub(crate) type Drained = Box<
+    dyn Fn(&ProgramId, InstanceNumber) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync,
+>;
+
 /// The real effect handler.
 pub(crate) struct Effects {
     pub(crate) storage: Storage,
@@ -63,6 +68,8 @@ pub(crate) struct Effects {
     pub(crate) starts: TurnQueue,
     /// Returns the owner against whose limit a program's start counts.
     pub(crate) start_owner: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
+    /// Waits until no request is under way with an instance that leaves its program.
+    pub(crate) drained: Drained,
     pub(crate) probes: Probes,
     /// The queue of programs whose files are gone. The host forgets each once its removal is in the journal.
     pub(crate) removed: mpsc::Sender<ProgramId>,
@@ -98,7 +105,9 @@ impl EffectHandler for Effects {
     ) -> Result<StartResult, Cause> {
         let instance = operation.instance(instance);
         let spec = self.spec(&instance, image, manifest);
-        self.give_state(&instance).await?;
+        if manifest.deploy.keeps_state() {
+            self.give_state(&instance).await?;
+        }
         self.forget_end(&operation.program).await?;
         let turn = self
             .turn_to_start(operation, manifest.limits.state_bytes)
@@ -111,10 +120,14 @@ impl EffectHandler for Effects {
             cause = self.state_too_large(&operation.program, manifest.limits.state_bytes) => return Err(cause),
             () = operation.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
-        tokio::try_join!(
-            self.write_receipt(&running),
-            self.wait_until_ready(operation, &instance, &running, manifest, began)
-        )?;
+        let ready = self.wait_until_ready(operation, &instance, &running, manifest, began);
+        if manifest.deploy.keeps_state() {
+            tokio::try_join!(self.write_receipt(&running, manifest), ready)?;
+        } else {
+            // Until then, the receipt of the instance that is up is the one to show.
+            ready.await?;
+            self.write_receipt(&running, manifest).await?;
+        }
         self.check_running(&instance, &manifest.readiness).await?;
         Ok(StartResult {
             container: running.container,
@@ -125,8 +138,10 @@ impl EffectHandler for Effects {
         &self,
         operation: &OperationContext,
         instances: Instances,
+        drain_ms: u64,
         grace_ms: u64,
     ) -> Result<(), Cause> {
+        self.drain(operation, instances, drain_ms).await?;
         let grace = Duration::from_millis(grace_ms);
         Ok(self
             .runtime
@@ -198,6 +213,25 @@ impl Effects {
         }
     }
 
+    /// Waits until no request is under way with an instance that leaves, at most `drain_ms` milliseconds.
+    async fn drain(
+        &self,
+        operation: &OperationContext,
+        instances: Instances,
+        drain_ms: u64,
+    ) -> Result<(), Cause> {
+        let number = match instances {
+            Instances::One(number) if drain_ms > 0 => number,
+            Instances::One(_) | Instances::All => return Ok(()),
+        };
+        tokio::select! {
+            () = (self.drained)(&operation.program, number) => Ok(()),
+            () = tokio::time::sleep(Duration::from_millis(drain_ms)) => Ok(()),
+            // Nobody wants this stop any more, so the instance is left alone.
+            () = operation.cancel.cancelled() => Err(Cause::HostRestarted),
+        }
+    }
+
     /// Makes `instance` the one that may write to the program's `/state`. A start that comes after a newer one
     /// fails here.
     async fn give_state(&self, instance: &InstanceId) -> Result<(), Cause> {
@@ -220,10 +254,15 @@ impl Effects {
         forgotten.await.map_err(storage_cause)
     }
 
-    async fn write_receipt(&self, running: &RunningInstance) -> Result<(), Cause> {
+    async fn write_receipt(
+        &self,
+        running: &RunningInstance,
+        manifest: &Manifest,
+    ) -> Result<(), Cause> {
         let mut receipt = running.receipt.clone();
+        let keeps_state = manifest.deploy.keeps_state();
         let write = move |storage: &Storage| {
-            receipt.state = Some(storage.state_bound(&receipt.program));
+            receipt.state = keeps_state.then(|| storage.state_bound(&receipt.program));
             storage.write_receipt(&receipt.program, &receipt)
         };
         self.on_storage(write).await.map_err(storage_cause)

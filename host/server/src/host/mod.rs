@@ -14,7 +14,7 @@ use std::sync::Arc;
 use hersh_base::{surroundings::Surroundings, turns::TurnQueue};
 use hersh_journal::{Journal, JournalError};
 use hersh_machine::driver::Clock;
-use hersh_program::{InstanceId, InstanceNumber, Program, ProgramId, UserId};
+use hersh_program::{ContainerId, InstanceId, InstanceNumber, Program, ProgramId, UserId};
 use hersh_proxy::{Proxy, Upstream, io_threads};
 use hersh_storage::{Storage, output::LogStore};
 use tokio::{sync::Semaphore, task::JoinError};
@@ -250,10 +250,17 @@ impl Host {
             let container = program.state.container()?.clone();
             Some((program.ready_instance()?, container))
         };
-        let Some((instance, container)) = entry.supervisor().with_state(ready) else {
-            return Ok(None);
-        };
-        let endpoint = self.0.runtime.endpoint(&instance).await?;
-        Ok(endpoint.and_then(|endpoint| entry.route_to(container, endpoint)))
+        let mut seen = entry.supervisor().with_state(ready);
+        while let Some((instance, container)) = seen {
+            let endpoint = self.0.runtime.endpoint(&instance).await?;
+            let route = endpoint.and_then(|endpoint| entry.route_to(container.clone(), endpoint));
+            if let Some(upstream) = route {
+                return Ok(Some(upstream));
+            }
+            // Another instance may have taken its place during the look-up. That one is up, too.
+            let is_other = |(_, now): &(InstanceId, ContainerId)| *now != container;
+            seen = entry.supervisor().with_state(ready).filter(is_other);
+        }
+        Ok(None)
     }
 }

@@ -62,8 +62,8 @@ impl Host {
     }
 }
 
-/// Returns the limits that a start of this revision, or of the wanted one, may come to: its own, or those of the
-/// revision that it goes back to if it fails.
+/// Returns the limits that a start of this revision, or of the wanted one, may come to: its own, with those of the
+/// instance that it is started beside, or those of the revision that it goes back to if it fails.
 fn start_limits(program: &Program, number: Option<RevisionNumber>) -> Limits {
     let number = number.or_else(|| program.wanted_revision());
     let revisions = program.revisions.as_ref();
@@ -71,9 +71,14 @@ fn start_limits(program: &Program, number: Option<RevisionNumber>) -> Limits {
     let limits = named.map_or(&program.source.manifest.limits, |named| {
         &named.source.manifest.limits
     });
+    let overlaps = named.is_some_and(|named| !named.source.manifest.deploy.keeps_state());
+    let limits = match overlaps && program.state.ready().is_some() {
+        true => admission::both(&program.manifest().limits, limits),
+        false => limits.clone(),
+    };
     let back = number.and_then(|number| program.fallback_of(number));
-    back.map_or_else(
-        || limits.clone(),
-        |back| admission::larger(&back.source.manifest.limits, limits),
-    )
+    match back {
+        Some(back) => admission::larger(&back.source.manifest.limits, &limits),
+        None => limits,
+    }
 }

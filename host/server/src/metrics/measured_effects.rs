@@ -78,9 +78,12 @@ impl<H: EffectHandler> EffectHandler for MeasuredEffects<H> {
         &self,
         operation: &OperationContext,
         instances: Instances,
+        drain_ms: u64,
         grace_ms: u64,
     ) -> Result<(), Cause> {
-        let work = self.handler.stop_instances(operation, instances, grace_ms);
+        let work = self
+            .handler
+            .stop_instances(operation, instances, drain_ms, grace_ms);
         self.measure("stop_runtime", operation, work).await
     }
 

@@ -133,7 +133,7 @@ impl Usage {
 
 /// Returns what the program asks for with `newest` as its limits: the largest of these, and of those of every
 /// revision that runs or may be started by itself: the one that is built, the one that a retry starts, and the
-/// one that a failed rollout goes back to.
+/// one that a failed rollout goes back to. Two instances that run at once ask for the sum of theirs.
 pub(crate) fn asks(program: &Program, newest: &Limits, now_ms: u64) -> Limits {
     let building = program.state.any_build();
     let building = building.map(|building| &building.source.manifest);
@@ -142,9 +142,23 @@ pub(crate) fn asks(program: &Program, newest: &Limits, now_ms: u64) -> Limits {
         .into_iter()
         .chain(program.instance_manifest.as_ref())
         .chain(to_come.iter().map(|revision| &revision.source.manifest));
-    by_themselves.fold(newest.clone(), |asked, manifest| {
+    let asked = by_themselves.fold(newest.clone(), |asked, manifest| {
         larger(&manifest.limits, &asked)
-    })
+    });
+    match program.manifest_beside() {
+        Some(beside) => larger(&both(&program.manifest().limits, &beside.limits), &asked),
+        None => asked,
+    }
+}
+
+/// Returns the limits of two instances of a program that run at once. They have one `/state`.
+pub(crate) fn both(one: &Limits, other: &Limits) -> Limits {
+    Limits {
+        memory_bytes: one.memory_bytes.saturating_add(other.memory_bytes),
+        cpu_millis: one.cpu_millis.saturating_add(other.cpu_millis),
+        state_bytes: one.state_bytes.max(other.state_bytes),
+        ..other.clone()
+    }
 }
 
 /// Returns the larger of each limit that a quota counts.

@@ -1,19 +1,22 @@
 //! One program of this host, with what the host keeps beside its state.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard,
+    Arc,
     atomic::{AtomicU64, Ordering},
 };
 
 use hersh_base::endpoint::Endpoint;
-use hersh_base::locked::locked;
 use hersh_journal::ProgramRow;
-use hersh_program::{BuildId, ContainerId, Program, ProgramId, RevisionNumber, Supervisor, UserId};
-use hersh_proxy::{RequestCount, Rules, Upstream};
+use hersh_program::{
+    BuildId, ContainerId, InstanceNumber, Program, ProgramId, RevisionNumber, Supervisor, UserId,
+};
+use hersh_proxy::Upstream;
 use hersh_sandbox::Incarnation;
 use tokio_util::sync::CancellationToken;
 
-use super::{last_reading::LastReading, pauses::Pauses, state_readings::StateReadings};
+use super::{
+    last_reading::LastReading, pauses::Pauses, route::ProgramRoute, state_readings::StateReadings,
+};
 use crate::words;
 
 /// One program of this host.
@@ -23,8 +26,7 @@ pub(crate) struct ProgramEntry {
     created_at_ms: u64,
     last_event_ms: Arc<AtomicU64>,
     supervisor: Supervisor,
-    in_flight: RequestCount,
-    route: Mutex<ProgramRoute>,
+    route: ProgramRoute,
     state_readings: StateReadings,
     gone: CancellationToken,
     /// The lock that is held while new source is stored, the program is told of it, and older source is
@@ -50,8 +52,7 @@ impl ProgramEntry {
             created_at_ms,
             last_event_ms,
             supervisor,
-            in_flight: RequestCount::default(),
-            route: Mutex::default(),
+            route: ProgramRoute::default(),
             state_readings: StateReadings::default(),
             gone: CancellationToken::new(),
             replacing: tokio::sync::Mutex::new(()),
@@ -173,70 +174,43 @@ impl ProgramEntry {
 
     /// Returns the container that requests go to, if the program still has it.
     pub(crate) fn upstream(&self) -> Option<Arc<Upstream>> {
-        let known = self.route().upstream.clone()?;
-        let is_current = self
-            .supervisor
-            .with_state(|program| program.state.container() == Some(known.container()));
-        is_current.then_some(known)
+        self.route.upstream(&self.supervisor)
     }
 
-    /// Sends requests to this container from now on, unless it is dead. Once the program no longer has the
-    /// container, everything that was begun with it ends.
+    /// Sends requests to this container from now on, unless it is dead or not the program's any more.
     pub(crate) fn route_to(
         &self,
         container: ContainerId,
         endpoint: Endpoint,
     ) -> Option<Arc<Upstream>> {
-        let mut route = self.route();
-        if route.dead.as_ref() == Some(&container) {
-            return None;
-        }
-        let known = route.upstream.as_ref();
-        if let Some(same) = known.filter(|it| *it.container() == container) {
-            return Some(Arc::clone(same));
-        }
-        let (id, rules) = self.supervisor.with_state(|program| {
-            let rules = Rules::new(program.manifest());
-            (program.id.clone(), rules)
-        });
-        let in_flight = self.in_flight.clone();
-        let upstream = Upstream::new(&id, container.clone(), endpoint, rules, in_flight);
-        route.upstream = Some(Arc::clone(&upstream));
-        let supervisor = self.supervisor.clone();
-        let gone = async move {
-            let is_over = |program: &Program| program.state.container() != Some(&container);
-            supervisor.until(is_over).await;
-        };
-        tokio::spawn(Arc::clone(&upstream).end_after(gone));
-        Some(upstream)
+        self.route.lead_to(&self.supervisor, container, endpoint)
     }
 
-    /// Ends everything that goes on with a container that is dead. The program's state may still name the
-    /// container for a while; nothing is sent to it meanwhile.
+    /// Ends everything that goes on with a container that is dead.
     pub(crate) fn container_died(&self, container: &ContainerId) {
-        let mut route = self.route();
-        let known = &mut route.upstream;
-        if let Some(upstream) = known.take_if(|it| it.container() == container) {
-            upstream.end();
-        }
-        route.dead = Some(container.clone());
+        self.route.died(container);
     }
 
-    fn route(&self) -> MutexGuard<'_, ProgramRoute> {
-        locked(&self.route)
+    /// Waits until no request is under way with an instance that leaves the program.
+    pub(crate) async fn drained(&self, instance: InstanceNumber) {
+        // The stop may come before the state that asks for it is shown. Requests would still be sent to the
+        // instance then.
+        let is_up = |program: &Program| {
+            let ready = program.state.ready();
+            ready.is_some_and(|ready| ready.instance == instance)
+        };
+        let program = self.supervisor.until(|it| !is_up(it)).await;
+        let leaving = program.state.ready().and_then(|it| it.leaving.as_ref());
+        let container = leaving
+            .filter(|leaving| leaving.instance == instance)
+            .and_then(|leaving| leaving.container.as_ref());
+        if let Some(released) = container.and_then(|container| self.route.let_go(container)) {
+            released.cancelled().await;
+        }
     }
 }
 
 fn is_building(program: &Program, build: &BuildId) -> bool {
     let under_way = program.state.any_build();
     under_way.is_some_and(|building| building.source.build == *build)
-}
-
-/// The way to a program.
-#[derive(Default)]
-struct ProgramRoute {
-    /// The container that requests go to; valid as long as the program has it.
-    upstream: Option<Arc<Upstream>>,
-    /// The container that is known to be dead.
-    dead: Option<ContainerId>,
 }

@@ -10,6 +10,7 @@ mod journal;
 pub(crate) mod last_reading;
 mod pauses;
 mod registry;
+mod route;
 mod state_log;
 mod state_readings;
 

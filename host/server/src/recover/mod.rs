@@ -24,7 +24,7 @@ use crate::{
     auth::{Accounts, Throttle},
     disks::{Disks, FREE_BYTES_MIN},
     effects::{
-        Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_PER_OWNER, STARTS_WAITING_MAX,
+        Drained, Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_PER_OWNER, STARTS_WAITING_MAX,
         builds::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, BuildOwner, Builds},
         probes::Probes,
     },
@@ -145,6 +145,7 @@ pub(crate) async fn start_host(inputs: HostInputs) -> Result<(Host, Workers), Re
         measures: TurnQueue::new(MEASURES_AT_ONCE, STARTS_WAITING_MAX),
         starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
         start_owner: start_owner_of(Arc::clone(&registry)),
+        drained: drained_of(Arc::clone(&registry)),
         probes: probes.clone(),
         removed,
     };
@@ -254,6 +255,18 @@ fn start_owner_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + 
             name: owner.map(|owner| owner.to_string()).unwrap_or_default(),
             at_once: STARTS_AT_ONCE_PER_OWNER,
         }
+    })
+}
+
+/// Returns a function that waits until no request is under way with an instance of a program.
+fn drained_of(registry: Arc<Registry>) -> Drained {
+    Box::new(move |program, instance| {
+        let entry = registry.get(program);
+        Box::pin(async move {
+            if let Some(entry) = entry {
+                entry.drained(instance).await;
+            }
+        })
     })
 }
 

@@ -1,8 +1,8 @@
 //! Journalled events in plain words, for people who read what happened to a program.
 
 use hersh_program::{
-    Cause, Effect, Event, Exit, ExitReason, InstanceNumber, InstanceStatus, ProgramRecord,
-    RevisionNote, RoundedSpan, Source,
+    Cause, Effect, Event, Exit, ExitReason, InstanceNumber, InstanceStatus, Instances,
+    ProgramRecord, RevisionNote, RoundedSpan, Source,
 };
 
 use super::{folders::without_folders, line::one_line};
@@ -60,7 +60,7 @@ fn event_words(event: &Event, mattered: bool) -> String {
         ),
         Event::InstanceSettled { .. } => "it stays up".to_owned(),
         Event::InstanceAlive { .. } => "it answers its liveness probe again".to_owned(),
-        Event::StopFinished { result, .. } => done("nothing of it runs", result),
+        Event::StopFinished { result, .. } => done("what was to stop is gone", result),
         Event::InstanceObserved { result, .. } => match result {
             Ok(InstanceStatus::Running(_)) => "the engine says that it runs".to_owned(),
             Ok(InstanceStatus::Absent) => "the engine knows no container of it".to_owned(),
@@ -116,7 +116,23 @@ fn effect_words(effect: &Effect) -> Option<String> {
             ..
         } => "starts it".to_owned(),
         Effect::StartInstance { instance, .. } => format!("starts it as instance {instance}"),
-        Effect::StopInstances { .. } => "stops what runs of it".to_owned(),
+        Effect::StopInstances {
+            instances: Instances::All,
+            ..
+        } => "stops what runs of it".to_owned(),
+        Effect::StopInstances {
+            instances: Instances::One(instance),
+            drain_ms: 0,
+            ..
+        } => format!("stops instance {instance}"),
+        Effect::StopInstances {
+            instances: Instances::One(instance),
+            drain_ms,
+            ..
+        } => format!(
+            "stops instance {instance} when its requests have ended, in {} at the latest",
+            RoundedSpan(*drain_ms)
+        ),
         Effect::ObserveInstance { .. } => "asks the engine about it".to_owned(),
         Effect::ScheduleRetry { after_ms, .. } => {
             format!("tries again in {}", RoundedSpan(*after_ms))
@@ -131,7 +147,7 @@ fn effect_words(effect: &Effect) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use hersh_program::{ContainerId, Instances, OpId, ProgramId, Refusal};
+    use hersh_program::{ContainerId, OpId, ProgramId, Refusal};
 
     use super::*;
 
@@ -159,6 +175,7 @@ mod tests {
         Effect::StopInstances {
             program: ProgramId::parse("a").unwrap(),
             instances: Instances::All,
+            drain_ms: 0,
             grace_ms: 10_000,
         }
     }
@@ -205,6 +222,16 @@ mod tests {
                 exited(ExitReason::Code(139)),
                 vec![stop(), Effect::Cancel { op: OpId(1) }],
                 "exited with code 139 (SIGSEGV); stops what runs of it",
+            ),
+            (
+                Event::UserRestartRequested,
+                vec![Effect::StopInstances {
+                    program: ProgramId::parse("a").unwrap(),
+                    instances: Instances::One(InstanceNumber(3)),
+                    drain_ms: 30_000,
+                    grace_ms: 10_000,
+                }],
+                "somebody asked to restart it; stops instance 3 when its requests have ended, in 30 s at the latest",
             ),
             (
                 Event::UserStopRequested,

@@ -279,6 +279,7 @@ mod tests {
             check: None,
             not_alive: None,
             rollout: None,
+            leaving: None,
         });
         let end = |reason| Exit {
             reason,

@@ -36,6 +36,7 @@ pub(crate) fn program_view(entry: &ProgramEntry, now_ms: u64) -> wire::ProgramVi
         cause: program.state.failed().map(failure_view),
         last_exit_code: last_exit_code(&program.state),
         last_probe: None,
+        leaving_instance: leaving_instance(&program.state),
         not_alive: not_alive(&program.state),
         retry: retry(program),
         attempts: program.attempts,
@@ -75,6 +76,11 @@ fn not_alive(state: &State) -> Option<wire::NotAliveView> {
         since_ms: silent.since_ms,
         last_probe: without_folders(&silent.last_probe),
     })
+}
+
+fn leaving_instance(state: &State) -> Option<u64> {
+    let leaving = state.ready()?.leaving.as_ref()?;
+    Some(leaving.instance.0)
 }
 
 fn retry(program: &Program) -> Option<wire::RetryView> {

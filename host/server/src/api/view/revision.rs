@@ -4,7 +4,8 @@
 
 use hersh_manifest::shown;
 use hersh_program::{
-    AfterStop, Program, Revision, RevisionNumber, RolloutEnd, RolloutOutcome, StartKind, State,
+    AfterStop, Program, Revision, RevisionNumber, RolloutEnd, RolloutOutcome, RolloutStep,
+    StartKind, State,
 };
 use hersh_wire as wire;
 
@@ -41,10 +42,12 @@ fn revision_view(program: &Program, revision: &Revision, now_ms: u64) -> wire::R
 
 /// Returns the view of the rollout that is under way.
 pub(super) fn rollout_view(program: &Program, now_ms: u64) -> Option<wire::RolloutView> {
-    let beside = program.state.ready().and_then(|it| it.rollout.as_ref());
-    if let Some(rollout) = beside {
+    if let Some(rollout) = program.state.rollout() {
         let runs = program.current_revision();
-        let step = wire::RolloutStep::Building;
+        let step = match &rollout.step {
+            RolloutStep::Building(_) => wire::RolloutStep::Building,
+            RolloutStep::Starting { .. } => wire::RolloutStep::StartingBeside,
+        };
         return Some(rollout_of(program, rollout.revision, step, runs));
     }
     let fallback = program.fallback_at(now_ms)?.number;

@@ -111,6 +111,7 @@ impl EffectHandler for Instantly {
         _: &OperationContext,
         _: Instances,
         _: u64,
+        _: u64,
     ) -> Result<(), Cause> {
         Ok(())
     }

@@ -1,0 +1,107 @@
+//! The way of requests to a program's instances.
+//!
+//! ```text
+//! the instance that is up ◄── new requests
+//! the one that leaves     ◄── only those that are under way
+//! ```
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use hersh_base::{endpoint::Endpoint, locked::locked};
+use hersh_program::{ContainerId, Program, Supervisor};
+use hersh_proxy::{RequestCount, Rules, Upstream};
+use tokio_util::sync::CancellationToken;
+
+/// The way to one program.
+#[derive(Default)]
+pub(super) struct ProgramRoute {
+    in_flight: RequestCount,
+    instances: Mutex<RoutedInstances>,
+}
+
+#[derive(Default)]
+struct RoutedInstances {
+    /// The container that requests go to; valid as long as the program has it.
+    upstream: Option<Arc<Upstream>>,
+    /// The container that requests went to before, if it may still answer those under way.
+    former: Option<Arc<Upstream>>,
+    /// The container that is known to be dead.
+    dead: Option<ContainerId>,
+}
+
+impl ProgramRoute {
+    /// Returns the container that requests go to, if the program still has it.
+    pub(super) fn upstream(&self, supervisor: &Supervisor) -> Option<Arc<Upstream>> {
+        let known = self.instances().upstream.clone()?;
+        is_up(supervisor, known.container()).then_some(known)
+    }
+
+    /// Sends requests to this container from now on, unless it is dead or not the program's any more. Once the
+    /// program has no use for the container, everything that was begun with it ends.
+    pub(super) fn lead_to(
+        &self,
+        supervisor: &Supervisor,
+        container: ContainerId,
+        endpoint: Endpoint,
+    ) -> Option<Arc<Upstream>> {
+        let mut instances = self.instances();
+        // The container was looked up a while ago. Without this check, a look-up that comes late would send
+        // requests back to an instance that leaves.
+        if instances.dead.as_ref() == Some(&container) || !is_up(supervisor, &container) {
+            return None;
+        }
+        let known = instances.upstream.as_ref();
+        if let Some(same) = known.filter(|it| *it.container() == container) {
+            return Some(Arc::clone(same));
+        }
+        let (id, rules) = supervisor.with_state(|program| {
+            let rules = Rules::new(program.manifest());
+            (program.id.clone(), rules)
+        });
+        let in_flight = self.in_flight.clone();
+        let upstream = Upstream::new(&id, container.clone(), endpoint, rules, in_flight);
+        instances.former = instances.upstream.replace(Arc::clone(&upstream));
+        let supervisor = supervisor.clone();
+        let gone = async move {
+            supervisor.until(|it| !answers_from(it, &container)).await;
+        };
+        tokio::spawn(Upstream::end_after(Arc::downgrade(&upstream), gone));
+        Some(upstream)
+    }
+
+    /// Sends no further request to a container that leaves. The token fires once the requests under way have
+    /// ended. Returns `None` if there were none.
+    pub(super) fn let_go(&self, container: &ContainerId) -> Option<CancellationToken> {
+        let mut guard = self.instances();
+        let RoutedInstances {
+            upstream, former, ..
+        } = &mut *guard;
+        let is_it = |known: &mut Arc<Upstream>| known.container() == container;
+        let left = upstream.take_if(is_it).or_else(|| former.take_if(is_it))?;
+        Some(left.released().clone())
+    }
+
+    /// Ends everything that goes on with a container that is dead. The program's state may still name the
+    /// container for a while; nothing is sent to it meanwhile.
+    pub(super) fn died(&self, container: &ContainerId) {
+        let mut instances = self.instances();
+        let known = &mut instances.upstream;
+        if let Some(upstream) = known.take_if(|it| it.container() == container) {
+            upstream.end();
+        }
+        instances.dead = Some(container.clone());
+    }
+
+    fn instances(&self) -> MutexGuard<'_, RoutedInstances> {
+        locked(&self.instances)
+    }
+}
+
+fn is_up(supervisor: &Supervisor, container: &ContainerId) -> bool {
+    supervisor.with_state(|program| program.state.container() == Some(container))
+}
+
+fn answers_from(program: &Program, container: &ContainerId) -> bool {
+    let ready = program.state.ready();
+    ready.is_some_and(|ready| ready.answers_from(container))
+}
