@@ -50,9 +50,12 @@ pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
 /// The multiple of its limit up to which an oversized `/state` is counted, so that the error can say its size.
 const STATE_COUNT_FACTOR: u64 = 64;
 
-/// A function that waits until no request is under way with an instance of a program.
-pub(crate) type Drained = Box<
-    dyn Fn(&ProgramId, InstanceNumber) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync,
+/// A function that lets the requests under way with an instance of a program end, at most for this long, and then
+/// ends the rest.
+pub(crate) type Drain = Box<
+    dyn Fn(&ProgramId, InstanceNumber, Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>
+        + Send
+        + Sync,
 >;
 
 /// The real effect handler.
@@ -68,8 +71,8 @@ pub(crate) struct Effects {
     pub(crate) starts: TurnQueue,
     /// Returns the owner against whose limit a program's start counts.
     pub(crate) start_owner: Box<dyn Fn(&ProgramId) -> Owner + Send + Sync>,
-    /// Waits until no request is under way with an instance that leaves its program.
-    pub(crate) drained: Drained,
+    /// Lets the requests under way with an instance end that leaves its program.
+    pub(crate) drain: Drain,
     pub(crate) probes: Probes,
     /// The queue of programs whose files are gone. The host forgets each once its removal is in the journal.
     pub(crate) removed: mpsc::Sender<ProgramId>,
@@ -213,7 +216,7 @@ impl Effects {
         }
     }
 
-    /// Waits until no request is under way with an instance that leaves, at most `drain_ms` milliseconds.
+    /// Lets the requests under way with an instance end that leaves its program.
     async fn drain(
         &self,
         operation: &OperationContext,
@@ -224,9 +227,9 @@ impl Effects {
             Instances::One(number) if drain_ms > 0 => number,
             Instances::One(_) | Instances::All => return Ok(()),
         };
+        let patience = Duration::from_millis(drain_ms);
         tokio::select! {
-            () = (self.drained)(&operation.program, number) => Ok(()),
-            () = tokio::time::sleep(Duration::from_millis(drain_ms)) => Ok(()),
+            () = (self.drain)(&operation.program, number, patience) => Ok(()),
             // Nobody wants this stop any more, so the instance is left alone.
             () = operation.cancel.cancelled() => Err(Cause::HostRestarted),
         }

@@ -1,8 +1,11 @@
 //! One program of this host, with what the host keeps beside its state.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use hersh_base::endpoint::Endpoint;
@@ -191,8 +194,9 @@ impl ProgramEntry {
         self.route.died(container);
     }
 
-    /// Waits until no request is under way with an instance that leaves the program.
-    pub(crate) async fn drained(&self, instance: InstanceNumber) {
+    /// Waits until no request is under way with an instance that leaves the program, at most for `patience`. Then
+    /// ends the rest.
+    pub(crate) async fn drain(&self, instance: InstanceNumber, patience: Duration) {
         // The stop may come before the state that asks for it is shown. Requests would still be sent to the
         // instance then.
         let is_up = |program: &Program| {
@@ -204,8 +208,8 @@ impl ProgramEntry {
         let container = leaving
             .filter(|leaving| leaving.instance == instance)
             .and_then(|leaving| leaving.container.as_ref());
-        if let Some(released) = container.and_then(|container| self.route.let_go(container)) {
-            released.cancelled().await;
+        if let Some(container) = container {
+            self.route.drain(container, patience).await;
         }
     }
 }

@@ -5,12 +5,17 @@
 //! the one that leaves     ◄── only those that are under way
 //! ```
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use hersh_base::{endpoint::Endpoint, locked::locked};
 use hersh_program::{ContainerId, Program, Supervisor};
 use hersh_proxy::{RequestCount, Rules, Upstream};
-use tokio_util::sync::CancellationToken;
+
+/// How long clients may take to hear that what they had under way is ended.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The way to one program.
 #[derive(Default)]
@@ -69,16 +74,33 @@ impl ProgramRoute {
         Some(upstream)
     }
 
-    /// Sends no further request to a container that leaves. The token fires once the requests under way have
-    /// ended. Returns `None` if there were none.
-    pub(super) fn let_go(&self, container: &ContainerId) -> Option<CancellationToken> {
+    /// Sends no further request to a container that leaves, and waits until those under way have ended, at most
+    /// for `patience`. Then ends the rest, so that clients hear of it before the container stops.
+    pub(super) async fn drain(&self, container: &ContainerId, patience: Duration) {
+        let Some(left) = self.let_go(container) else {
+            return;
+        };
+        let (released, left) = (left.released().clone(), Arc::downgrade(&left));
+        if tokio::time::timeout(patience, released.cancelled())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        if let Some(left) = left.upgrade() {
+            left.end();
+        }
+        // A client that takes nothing hears nothing; the container is stopped all the same.
+        let _late = tokio::time::timeout(FAREWELL, released.cancelled()).await;
+    }
+
+    fn let_go(&self, container: &ContainerId) -> Option<Arc<Upstream>> {
         let mut guard = self.instances();
         let RoutedInstances {
             upstream, former, ..
         } = &mut *guard;
         let is_it = |known: &mut Arc<Upstream>| known.container() == container;
-        let left = upstream.take_if(is_it).or_else(|| former.take_if(is_it))?;
-        Some(left.released().clone())
+        upstream.take_if(is_it).or_else(|| former.take_if(is_it))
     }
 
     /// Ends everything that goes on with a container that is dead. The program's state may still name the

@@ -24,7 +24,7 @@ use crate::{
     auth::{Accounts, Throttle},
     disks::{Disks, FREE_BYTES_MIN},
     effects::{
-        Drained, Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_PER_OWNER, STARTS_WAITING_MAX,
+        Drain, Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_PER_OWNER, STARTS_WAITING_MAX,
         builds::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, BuildOwner, Builds},
         probes::Probes,
     },
@@ -145,7 +145,7 @@ pub(crate) async fn start_host(inputs: HostInputs) -> Result<(Host, Workers), Re
         measures: TurnQueue::new(MEASURES_AT_ONCE, STARTS_WAITING_MAX),
         starts: TurnQueue::new(STARTS_AT_ONCE, STARTS_WAITING_MAX),
         start_owner: start_owner_of(Arc::clone(&registry)),
-        drained: drained_of(Arc::clone(&registry)),
+        drain: drain_of(Arc::clone(&registry)),
         probes: probes.clone(),
         removed,
     };
@@ -258,13 +258,13 @@ fn start_owner_of(registry: Arc<Registry>) -> Box<dyn Fn(&ProgramId) -> Owner + 
     })
 }
 
-/// Returns a function that waits until no request is under way with an instance of a program.
-fn drained_of(registry: Arc<Registry>) -> Drained {
-    Box::new(move |program, instance| {
+/// Returns a function that lets the requests under way with an instance of a program end.
+fn drain_of(registry: Arc<Registry>) -> Drain {
+    Box::new(move |program, instance, patience| {
         let entry = registry.get(program);
         Box::pin(async move {
             if let Some(entry) = entry {
-                entry.drained(instance).await;
+                entry.drain(instance, patience).await;
             }
         })
     })
