@@ -284,6 +284,9 @@ pub(crate) struct DeployOptions {
     /// Restart it even if source and manifest are unchanged.
     #[arg(long)]
     pub(crate) restart: bool,
+    /// Build it and don't start it: `hersh restart` or `hersh start` does that later.
+    #[arg(long, conflicts_with = "restart")]
+    pub(crate) build_only: bool,
     /// Return once the host has the source and the command.
     #[arg(long)]
     pub(crate) detach: bool,

@@ -35,6 +35,8 @@ pub enum Event {
         /// The revision.
         revision: RevisionNumber,
     },
+    /// Somebody asked to build the newest revision and not to start it.
+    UserBuildRequested,
     /// The host began to serve this program, after a restart of the host or of its journal.
     /// Deadlines count anew from here, and a Ready program is looked up in the runtime.
     HostStarted {

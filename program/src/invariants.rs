@@ -158,9 +158,10 @@ mod tests {
 
     use super::check;
     use crate::{
-        AfterStop, BuildId, BuildStep, Building, Cause, Check, ContainerId, Exit, ExitReason,
-        Failed, ImageId, InstanceNumber, Manifest, Program, ProgramId, Ready, Retry, Rules, Source,
-        Starting, State, StopStep, Stopped, Stopping, recovery::FIRST_RULES_ATTEMPTS,
+        AfterBuild, AfterStop, BuildId, BuildStep, Building, Cause, Check, ContainerId, Exit,
+        ExitReason, Failed, ImageId, InstanceNumber, Manifest, Program, ProgramId, Ready, Retry,
+        Rules, Source, Starting, State, StopStep, Stopped, Stopping,
+        recovery::FIRST_RULES_ATTEMPTS,
     };
 
     fn program(state: State) -> Program {
@@ -224,6 +225,7 @@ mod tests {
                 deadline_ms: 1,
                 step: BuildStep::Folders,
                 source,
+                then: AfterBuild::Start,
             })),
             "never issued",
         );

@@ -101,8 +101,8 @@ pub use revision::{
 };
 pub use rules::Rules;
 pub use state::{
-    AfterStop, BuildStep, Building, Check, Failed, Leaving, NotAlive, Program, Ready, Retry,
-    Rollout, RolloutStep, Starting, State, StopStep, Stopped, Stopping,
+    AfterBuild, AfterStop, BuildStep, Building, Check, Failed, Leaving, NotAlive, Program, Ready,
+    Retry, Rollout, RolloutStep, Starting, State, StopStep, Stopped, Stopping,
 };
 #[cfg(feature = "tokio")]
 pub use supervisor::{

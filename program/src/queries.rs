@@ -87,7 +87,8 @@ impl Program {
     #[must_use]
     pub fn manifest_beside(&self) -> Option<&Arc<Manifest>> {
         let ready = self.state.ready()?;
-        let rollout = ready.rollout.as_ref().map(|it| &it.step.source().manifest);
+        let rollout = ready.rollout.as_ref().filter(|it| it.step.is_started());
+        let rollout = rollout.map(|it| &it.step.source().manifest);
         let comes = rollout.filter(|manifest| !manifest.deploy.keeps_state());
         // What leaves is nearly always of the revision that the rollout goes back to.
         let before = || {
@@ -135,8 +136,8 @@ impl Program {
     /// is under way or was the last start, otherwise the newest good one other than the current one.
     #[must_use]
     pub fn previous_revision(&self) -> Option<RevisionNumber> {
-        let beside = self.state.ready().and_then(|ready| ready.rollout.as_ref());
-        if beside.is_some() {
+        let beside = self.state.rollout();
+        if beside.is_some_and(|rollout| rollout.step.is_started()) {
             return self.current_revision();
         }
         let revisions = self.revisions.as_ref()?;
@@ -213,7 +214,8 @@ impl Program {
     #[must_use]
     pub fn is_started(&self) -> bool {
         match &self.state {
-            State::Building(_) | State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
+            State::Building(building) => building.then.is_start(),
+            State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
             State::Error(failed) => failed.retry.is_some() || self.instance_manifest.is_some(),
             State::Created | State::Stopped(_) | State::Removed => false,
         }

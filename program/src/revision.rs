@@ -108,6 +108,8 @@ pub enum RolloutOutcome {
     },
     /// Somebody stopped the program before the revision had settled.
     Stopped,
+    /// The revision is built and was not started, as somebody asked.
+    Built,
 }
 
 /// The revisions of a program.

@@ -149,6 +149,37 @@ pub struct Building {
     /// The source that this start builds. A source that replaces it meanwhile takes effect from the next
     /// start on.
     pub source: Source,
+    /// What follows the build.
+    #[serde(default, skip_serializing_if = "AfterBuild::is_start")]
+    pub then: AfterBuild,
+}
+
+/// What follows a build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "then", rename_all = "snake_case")]
+pub enum AfterBuild {
+    /// The start of an instance.
+    #[default]
+    Start,
+    /// Nothing: the build alone was asked for. A program at rest goes back to what it was.
+    Nothing {
+        /// The revision that is built.
+        revision: RevisionNumber,
+        /// The end of the program's last container, when it ended by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_exit: Option<Arc<Exit>>,
+    },
+}
+
+impl AfterBuild {
+    /// Returns whether an instance is started after the build.
+    #[must_use]
+    pub fn is_start(&self) -> bool {
+        match self {
+            Self::Start => true,
+            Self::Nothing { .. } => false,
+        }
+    }
 }
 
 /// A program whose newest instance is being brought up.
@@ -274,6 +305,15 @@ impl RolloutStep {
         match self {
             Self::Building(building) => building.deadline_ms,
             Self::Starting { starting, .. } => starting.deadline_ms,
+        }
+    }
+
+    /// Returns whether the revision is to take the place of the one that runs.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        match self {
+            Self::Building(building) => building.then.is_start(),
+            Self::Starting { .. } => true,
         }
     }
 

@@ -329,6 +329,12 @@ impl Cause {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "refusal", rename_all = "snake_case")]
 pub enum Refusal {
+    /// Something else has to end first.
+    #[error("the program is {with}; wait until that has ended, or stop it")]
+    Busy {
+        /// What it is doing: `starting`.
+        with: String,
+    },
     /// The program is already in the state that the command asks for.
     #[error("already {state}")]
     Already {

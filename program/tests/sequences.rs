@@ -52,6 +52,7 @@ fn alphabet(walk: &Walk) -> Vec<Event> {
         Event::UserRestartRequested,
         Event::UserDeleteRequested,
         common::replaced(source),
+        Event::UserBuildRequested,
         Event::UserRollBackRequested {
             revision: RevisionNumber(1),
         },

@@ -128,6 +128,7 @@ fn events_of_revisions_and_liveness_read_back() {
                 message: Some(String::from("faster")),
             },
         },
+        Event::UserBuildRequested,
         Event::UserRollBackRequested {
             revision: RevisionNumber(3),
         },
@@ -279,6 +280,11 @@ fn effects_read_back() {
             refusal: Refusal::BeingRemoved,
         },
         Effect::Refuse {
+            refusal: Refusal::Busy {
+                with: String::from("starting"),
+            },
+        },
+        Effect::Refuse {
             refusal: Refusal::Already {
                 state: String::from("ready"),
             },
@@ -312,6 +318,12 @@ fn states_read_back() {
         new().ready().exited('c', 0).stop_finished(),
         new().ready().exited('c', 1).stop_finished(),
         new().delete().removed(),
+        new().event(Event::UserBuildRequested),
+        new()
+            .ready()
+            .exited('c', 0)
+            .stop_finished()
+            .event(Event::UserBuildRequested),
         beside_a_second_instance(),
         beside_a_second_instance().started('d'),
     ] {

@@ -33,6 +33,7 @@ enum Act {
     Delete,
     NewTree,
     NewManifest,
+    BuildOnly,
     Exit(i32),
     Lose,
     StrangerExits,
@@ -49,6 +50,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Delete),
         1 => Just(Act::NewTree),
         1 => Just(Act::NewManifest),
+        1 => Just(Act::BuildOnly),
         2 => (0..3_i32).prop_map(Act::Exit),
         1 => Just(Act::Lose),
         1 => Just(Act::StrangerExits),
@@ -63,6 +65,7 @@ fn act_of_rollouts() -> impl Strategy<Value = Act> {
         2 => Just(Act::Restart),
         3 => Just(Act::NewTree),
         1 => Just(Act::NewManifest),
+        1 => Just(Act::BuildOnly),
         1 => (1..6_u64).prop_map(Act::RollBack),
         2 => Just(Act::Exit(1)),
         1 => Just(Act::Lose),
@@ -166,6 +169,7 @@ fn perform(world: &mut World, act: Act, deployed: Deployed) {
             let source = deployed.source('a', deployed.manifests_overlap);
             offer(world, common::replaced(source));
         }
+        Act::BuildOnly => offer(world, Event::UserBuildRequested),
         Act::Exit(code) => exits(world, code),
         Act::Lose => world.world.lose_instances(&common::id()),
         Act::StrangerExits => {

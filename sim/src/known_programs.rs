@@ -39,6 +39,7 @@ impl CommandKind {
             Event::UserDeleteRequested => Some(Self::Delete),
             Event::SourceReplaced { .. } => Some(Self::Replace),
             Event::UserRollBackRequested { .. }
+            | Event::UserBuildRequested
             | Event::HostStarted { .. }
             | Event::InstanceNotAlive { .. }
             | Event::InstanceAlive { .. }

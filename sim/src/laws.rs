@@ -162,7 +162,8 @@ pub(crate) fn was_not_interrupted(shared: &Shared, stored: &ProgramHistory) -> O
                 Event::UserStopRequested
                 | Event::UserRestartRequested
                 | Event::UserDeleteRequested
-                | Event::UserRollBackRequested { .. } => true,
+                | Event::UserRollBackRequested { .. }
+                | Event::UserBuildRequested => true,
                 // The next revision is built: it takes the instance's place.
                 Event::BuildFinished { result, .. } => result.is_ok(),
                 // The simulated programs always answer.

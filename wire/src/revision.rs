@@ -102,6 +102,8 @@ pub struct RolloutView {
 pub enum RolloutStep {
     /// The new revision is built; the one before runs meanwhile.
     Building,
+    /// The new revision is built and not started then; the one before runs on.
+    BuildingOnly,
     /// The new revision is started in place of the one before.
     Starting,
     /// The new revision is started; the one before runs until that is ready.
@@ -149,6 +151,8 @@ pub enum RolloutOutcome {
     Superseded,
     /// Somebody stopped the program before the new revision had settled.
     Stopped,
+    /// The revision is built and was not started, as somebody asked.
+    Built,
     /// An outcome that a newer host knows.
     #[serde(other)]
     Other,

@@ -34,7 +34,8 @@ fn row(revision: &RevisionView, view: &ProgramView) -> Vec<String> {
 fn state(revision: &RevisionView, view: &ProgramView) -> String {
     let number = revision.revision;
     let rollout = view.rollout.as_ref().filter(|it| it.revision == number);
-    if rollout.is_some_and(|it| it.step == RolloutStep::Building) {
+    let step = rollout.map(|rollout| rollout.step);
+    if let Some(RolloutStep::Building | RolloutStep::BuildingOnly) = step {
         return "building".to_owned();
     }
     if revision.current {
@@ -54,6 +55,7 @@ fn state(revision: &RevisionView, view: &ProgramView) -> String {
             RolloutOutcome::Settled
             | RolloutOutcome::Superseded
             | RolloutOutcome::Stopped
+            | RolloutOutcome::Built
             | RolloutOutcome::Other,
         )
         | None => match revision.good {

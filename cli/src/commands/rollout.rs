@@ -22,6 +22,9 @@ pub(super) fn under_way(rollout: &RolloutView) -> String {
         RolloutStep::Building => {
             format!("revision {number} is being built; {before} runs meanwhile")
         }
+        RolloutStep::BuildingOnly => {
+            format!("revision {number} is being built and will wait for a start")
+        }
         RolloutStep::Starting => format!("revision {number} is started in place of {before}"),
         RolloutStep::StartingBeside => {
             format!("revision {number} is being started; {before} runs until it is ready")
@@ -56,6 +59,7 @@ pub(super) fn failed(view: &ProgramView) -> Option<String> {
         RolloutOutcome::Settled
         | RolloutOutcome::Superseded
         | RolloutOutcome::Stopped
+        | RolloutOutcome::Built
         | RolloutOutcome::Other => return None,
     };
     let cause = end.cause.as_ref().map_or("", |cause| &cause.message);
@@ -96,6 +100,9 @@ fn of_end(end: &RolloutEndView, view: &ProgramView) -> Failure {
         RolloutOutcome::Stopped => format!(
             "{name} was stopped before revision {number} ran; 'hersh start {name}' starts it"
         ),
+        RolloutOutcome::Built => {
+            format!("revision {number} was built only; 'hersh start {name}' starts it")
+        }
         RolloutOutcome::Settled | RolloutOutcome::Other => return overtaken(number, view),
     };
     match cause {

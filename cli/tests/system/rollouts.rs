@@ -114,3 +114,26 @@ fn somebody_goes_back_to_the_revision_before() {
     let refused = host.refused(4, &["rollback", "undone", "9"]);
     assert!(refused.contains("no revision 9"), "{refused}");
 }
+
+#[test]
+fn a_build_alone_leaves_what_runs_and_waits_for_a_restart() {
+    let host = Host::start();
+    let folder = web_program("patient");
+    host.run(&["deploy", folder.path()]);
+    let before = container(&host, "patient");
+    folder.write("more.txt", "another tree");
+    let told = host.run(&["deploy", "--build-only", folder.path()]);
+    assert!(told.contains("revision 2 of patient is built"), "{told}");
+    assert!(told.contains("hersh restart patient"), "{told}");
+    assert_eq!(container(&host, "patient"), before);
+    let again = host.run(&["deploy", "--build-only", folder.path()]);
+    assert!(again.contains("revision 2 of patient is built"), "{again}");
+    let listed = host.run(&["revisions", "patient"]);
+    assert!(listed.contains("wanted"), "{listed}");
+    host.run(&["restart", "patient"]);
+    assert_eq!(host.inspect("patient")["program"]["revision"], 2);
+    let broken = "FROM scratch\nCOPY nowhere /counter\n";
+    folder.write("Dockerfile", broken);
+    let told = host.refused(1, &["deploy", "--build-only", folder.path()]);
+    assert!(told.contains("revision 2 still runs"), "{told}");
+}

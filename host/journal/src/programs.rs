@@ -213,6 +213,7 @@ fn purpose(event: &Event) -> WritePurpose {
         Event::UserStartRequested
         | Event::UserRestartRequested
         | Event::UserRollBackRequested { .. }
+        | Event::UserBuildRequested
         | Event::SourceReplaced { .. } => WritePurpose::Ordinary,
         Event::UserStopRequested
         | Event::UserDeleteRequested

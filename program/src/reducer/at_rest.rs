@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use hersh_machine::StepContext;
 
 use super::facts::{Facts, refuse, refuse_already};
-use crate::{AfterStop, Effect, Event, Exit, Refusal, State, Stopped};
+use crate::{AfterBuild, AfterStop, Effect, Event, Exit, Refusal, RevisionNumber, State, Stopped};
 
 /// Handles an event in Created, where the program waits for its first start.
 pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut StepContext<Effect>) -> State {
@@ -44,6 +44,7 @@ fn at_rest(
             facts.plan_wanted(false, cx.now_ms());
             facts.build(cx)
         }
+        Event::UserBuildRequested => build_only(facts, last_exit, cx),
         Event::UserStopRequested => {
             refuse_already(state.name(), cx);
             state
@@ -78,6 +79,22 @@ fn at_rest(
     }
 }
 
+/// Builds the wanted revision without a start. What a program of older rules has will be its first revision.
+fn build_only(
+    facts: &Facts<'_>,
+    last_exit: Option<Arc<Exit>>,
+    cx: &mut StepContext<Effect>,
+) -> State {
+    let revision = facts.wanted().unwrap_or(RevisionNumber(1));
+    let source = facts.source_of(revision);
+    let source = source.unwrap_or_else(|| facts.planned().0);
+    let then = AfterBuild::Nothing {
+        revision,
+        last_exit,
+    };
+    State::Building(facts.begin_build(source, then, cx))
+}
+
 /// Handles an event in Removed, where the program's life is over. Late commands are refused.
 pub(super) fn removed(event: Event, cx: &mut StepContext<Effect>) -> State {
     match event {
@@ -85,6 +102,7 @@ pub(super) fn removed(event: Event, cx: &mut StepContext<Effect>) -> State {
         | Event::UserStopRequested
         | Event::UserRestartRequested
         | Event::UserRollBackRequested { .. }
+        | Event::UserBuildRequested
         | Event::SourceReplaced { .. } => refuse(Refusal::BeingRemoved, cx),
         Event::UserDeleteRequested => refuse_already(State::Removed.name(), cx),
         Event::HostStarted { .. }

@@ -11,21 +11,73 @@ use alloc::{boxed::Box, sync::Arc};
 use hersh_machine::{OpId, StepContext};
 
 use super::{
-    facts::{Facts, internal, refuse_already},
+    facts::{Facts, internal, refuse_already, refuse_busy},
     overlap,
 };
 use crate::{
-    AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, Ready, RevisionNumber, Rollout,
-    RolloutOutcome, RolloutStep, State,
+    AfterBuild, AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, Ready,
+    RevisionNumber, Rollout, RolloutOutcome, RolloutStep, State,
 };
 
 /// Begins to build a revision. Does nothing if it is being built already; one that is under way gives way.
 pub(super) fn begin(
     facts: &mut Facts<'_>,
-    mut ready: Ready,
+    ready: Ready,
     revision: RevisionNumber,
     cx: &mut StepContext<Effect>,
 ) -> Ready {
+    begin_for(facts, ready, (revision, AfterBuild::Start), cx)
+}
+
+/// Begins to build the wanted revision, which is not started then. What is on its way already goes on instead.
+pub(super) fn build_only(
+    facts: &mut Facts<'_>,
+    ready: Ready,
+    cx: &mut StepContext<Effect>,
+) -> Ready {
+    match (facts.other_revision(), &ready.rollout) {
+        (None, _) => refuse_already("running this revision", cx),
+        (Some(wanted), Some(rollout)) if rollout.revision == wanted => {
+            refuse_already("building this revision", cx);
+        }
+        (Some(_), Some(_)) => refuse_busy("about to run another revision", cx),
+        (Some(revision), None) => {
+            let last_exit = None;
+            let then = AfterBuild::Nothing {
+                revision,
+                last_exit,
+            };
+            return begin_for(facts, ready, (revision, then), cx);
+        }
+    }
+    ready
+}
+
+/// Begins a rollout anew that was cut.
+pub(super) fn begin_again(
+    facts: &mut Facts<'_>,
+    ready: Ready,
+    rollout: &Rollout,
+    cx: &mut StepContext<Effect>,
+) -> Ready {
+    let then = match &rollout.step {
+        RolloutStep::Building(building) => building.then.clone(),
+        RolloutStep::Starting { .. } => AfterBuild::Start,
+    };
+    begin_for(facts, ready, (rollout.revision, then), cx)
+}
+
+/// Begins to build a revision, for `then`. A build of the same revision for nothing goes on for its start.
+fn begin_for(
+    facts: &mut Facts<'_>,
+    mut ready: Ready,
+    (revision, then): (RevisionNumber, AfterBuild),
+    cx: &mut StepContext<Effect>,
+) -> Ready {
+    if let Some(building) = built_only(&mut ready, revision) {
+        building.then = then;
+        return ready;
+    }
     if ready
         .rollout
         .as_ref()
@@ -39,7 +91,7 @@ pub(super) fn begin(
     let rollout = facts.source_of(revision).map(|source| {
         Box::new(Rollout {
             revision,
-            step: RolloutStep::Building(facts.begin_build(source, cx)),
+            step: RolloutStep::Building(facts.begin_build(source, then, cx)),
         })
     });
     Ready { rollout, ..ready }
@@ -97,6 +149,7 @@ pub(super) fn outcome(
         | Event::UserRestartRequested
         | Event::UserDeleteRequested
         | Event::UserRollBackRequested { .. }
+        | Event::UserBuildRequested
         | Event::SourceReplaced { .. }
         | Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }
@@ -141,17 +194,21 @@ pub(super) fn end_before_stop(
 }
 
 /// Lets the rollout go on after the stop of all instances, without any meanwhile. Returns false if none is under
-/// way.
+/// way that ends in a start.
 pub(super) fn go_on_after_stop(
     facts: &mut Facts<'_>,
     ready: &mut Ready,
     cx: &mut StepContext<Effect>,
 ) -> bool {
-    let rollout = take(ready, cx);
-    if let Some(rollout) = &rollout {
-        facts.plan_rollout(rollout.revision, cx.now_ms());
+    let Some(rollout) = take(ready, cx) else {
+        return false;
+    };
+    let is_started = rollout.step.is_started();
+    match is_started {
+        true => facts.plan_rollout(rollout.revision, cx.now_ms()),
+        false => facts.end_rollout(rollout.revision, RolloutOutcome::Stopped, cx.now_ms()),
     }
-    rollout.is_some()
+    is_started
 }
 
 /// Takes the rollout off the program, and cancels its operation.
@@ -222,15 +279,32 @@ fn built(
             return State::Ready(ready);
         }
     };
-    let Some((revision, Building { source, .. })) = take_building(&mut ready) else {
+    let Some((revision, Building { source, then, .. })) = take_building(&mut ready) else {
         return State::Ready(ready);
     };
     facts.keep_image(&source, &image);
+    if !then.is_start() {
+        facts.end_rollout(revision, RolloutOutcome::Built, cx.now_ms());
+        return State::Ready(ready);
+    }
     if overlap::may_begin(facts, &ready, &source) {
         return overlap::begin(facts, ready, (revision, source), image, cx);
     }
     facts.plan_rollout(revision, cx.now_ms());
     facts.stop_ready(&ready, AfterStop::Start, cx)
+}
+
+/// Returns the build of a revision that is under way and not followed by a start.
+fn built_only(ready: &mut Ready, revision: RevisionNumber) -> Option<&mut Building> {
+    let rollout = ready.rollout.as_mut()?;
+    match &mut rollout.step {
+        RolloutStep::Building(building)
+            if rollout.revision == revision && !building.then.is_start() =>
+        {
+            Some(building)
+        }
+        RolloutStep::Building(_) | RolloutStep::Starting { .. } => None,
+    }
 }
 
 /// Takes the build that is under way off the program.

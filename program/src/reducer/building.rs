@@ -4,8 +4,11 @@ use alloc::sync::Arc;
 
 use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, STOP, build_deadline_ms, internal, refuse_already};
-use crate::{AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, RevisionNumber, State};
+use super::facts::{Facts, STOP, build_deadline_ms, internal, refuse_already, refuse_busy};
+use crate::{
+    AfterBuild, AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, RevisionNumber,
+    RolloutOutcome, State,
+};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -14,13 +17,17 @@ pub(super) fn reduce(
     cx: &mut StepContext<Effect>,
 ) -> State {
     match event {
-        Event::UserStartRequested => {
-            refuse_already("building", cx);
-            State::Building(building)
-        }
+        Event::UserStartRequested => start(facts, building, cx),
         Event::UserStopRequested => stop(facts, &building, cx),
         Event::UserRestartRequested => restart(facts, &building, cx),
         Event::UserRollBackRequested { revision } => roll_back(facts, building, revision, cx),
+        Event::UserBuildRequested => {
+            match building.then {
+                AfterBuild::Start => refuse_busy("building", cx),
+                AfterBuild::Nothing { .. } => refuse_already("being built", cx),
+            }
+            State::Building(building)
+        }
         Event::UserDeleteRequested => abandon(facts, &building, AfterStop::Remove, cx),
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());
@@ -30,7 +37,8 @@ pub(super) fn reduce(
             orphan: Some(_), ..
         } => {
             facts.something_runs();
-            abandon(facts, &building, AfterStop::Start, cx)
+            let then = after_cut(facts, &building, cx);
+            abandon(facts, &building, then, cx)
         }
         Event::HostStarted { .. } => {
             let deadline_ms =
@@ -86,12 +94,43 @@ fn built(
     cx: &mut StepContext<Effect>,
 ) -> State {
     facts.keep_image(&building.source, &image);
-    facts.start(image, &building.source, cx)
+    match &building.then {
+        AfterBuild::Start => facts.start(image, &building.source, cx),
+        AfterBuild::Nothing {
+            revision,
+            last_exit,
+        } => {
+            facts.end_rollout(*revision, RolloutOutcome::Built, cx.now_ms());
+            facts.rest(last_exit.clone())
+        }
+    }
+}
+
+/// Begins a start. A build that nothing was to follow goes on for it, if it is of the same source.
+fn start(facts: &mut Facts<'_>, building: Building, cx: &mut StepContext<Effect>) -> State {
+    if building.then.is_start() {
+        refuse_already("building", cx);
+        return State::Building(building);
+    }
+    facts.forget_attempts();
+    facts.plan_wanted(false, cx.now_ms());
+    let (planned, _image) = facts.planned();
+    match planned == building.source {
+        true => State::Building(Building {
+            then: AfterBuild::Start,
+            ..building
+        }),
+        false => abandon(facts, &building, AfterStop::Start, cx),
+    }
 }
 
 fn stop(facts: &mut Facts<'_>, building: &Building, cx: &mut StepContext<Effect>) -> State {
+    let then = match &building.then {
+        AfterBuild::Start => STOP,
+        AfterBuild::Nothing { .. } => after_cut(facts, building, cx),
+    };
     facts.stop_rollout(cx.now_ms());
-    abandon(facts, building, STOP, cx)
+    abandon(facts, building, then, cx)
 }
 
 fn roll_back(
@@ -106,18 +145,43 @@ fn roll_back(
     }
 }
 
+/// Returns what follows the stop after a build that is cut.
+fn after_cut(facts: &mut Facts<'_>, building: &Building, cx: &StepContext<Effect>) -> AfterStop {
+    match &building.then {
+        AfterBuild::Start => AfterStop::Start,
+        AfterBuild::Nothing {
+            revision,
+            last_exit,
+        } => {
+            facts.end_rollout(*revision, RolloutOutcome::Stopped, cx.now_ms());
+            let last_exit = last_exit.clone();
+            AfterStop::Stop { last_exit }
+        }
+    }
+}
+
 /// Ends a build that is past its deadline.
 fn give_up(facts: &mut Facts<'_>, building: &Building, cx: &mut StepContext<Effect>) -> State {
     let after_ms = building.source.manifest.timeouts.build_ms;
     let cause = Arc::new(Cause::BuildTimedOut { after_ms });
-    let then = facts.after_failure(cause, cx.now_ms());
+    let then = match &building.then {
+        AfterBuild::Start => facts.after_failure(cause, cx.now_ms()),
+        AfterBuild::Nothing {
+            revision,
+            last_exit,
+        } => {
+            facts.end_rollout(*revision, RolloutOutcome::Failed { cause }, cx.now_ms());
+            let last_exit = last_exit.clone();
+            AfterStop::Stop { last_exit }
+        }
+    };
     abandon(facts, building, then, cx)
 }
 
 /// Begins anew with the wanted revision.
 fn restart(facts: &mut Facts<'_>, building: &Building, cx: &mut StepContext<Effect>) -> State {
     facts.forget_attempts();
-    facts.plan_wanted(true, cx.now_ms());
+    facts.plan_wanted(building.then.is_start(), cx.now_ms());
     abandon(facts, building, AfterStop::Start, cx)
 }
 
@@ -129,6 +193,14 @@ fn fail(
     cause: Arc<Cause>,
     cx: &mut StepContext<Effect>,
 ) -> State {
+    if let AfterBuild::Nothing {
+        revision,
+        last_exit,
+    } = &building.then
+    {
+        facts.end_rollout(*revision, RolloutOutcome::Failed { cause }, cx.now_ms());
+        return facts.rest(last_exit.clone());
+    }
     match facts.fall_back(&cause, cx.now_ms()) {
         true => facts.start_or_build(cx),
         false => facts.fail(cause, building.source.manifest.restart, cx),

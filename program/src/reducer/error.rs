@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, STOP};
+use super::facts::{Facts, STOP, refuse_busy};
 use crate::{AfterStop, Effect, Event, Failed, State};
 
 pub(super) fn reduce(
@@ -25,6 +25,11 @@ pub(super) fn reduce(
             facts.forget_attempts();
             facts.stop_rollout(cx.now_ms());
             facts.stop(None, STOP, cx)
+        }
+        // A retry may come at any moment, and would then have to wait for a build that nobody waits for.
+        Event::UserBuildRequested => {
+            refuse_busy("in error", cx);
+            State::Error(failed)
         }
         Event::UserDeleteRequested => {
             cancel_retry(&failed, cx);

@@ -9,9 +9,9 @@ use alloc::{
 use hersh_machine::{OpId, StepContext};
 
 use crate::{
-    AfterStop, BuildStep, Building, Cause, Effect, ImageId, InstanceNumber, Instances, Manifest,
-    OnNotAlive, Program, ProgramId, Ready, Refusal, RestartPolicy, Source, Starting, State,
-    StopStep, Stopping,
+    AfterBuild, AfterStop, BuildStep, Building, Cause, Effect, Exit, ImageId, InstanceNumber,
+    Instances, Manifest, OnNotAlive, Program, ProgramId, Ready, Refusal, RestartPolicy, Source,
+    Starting, State, StopStep, Stopped, Stopping,
 };
 
 /// The extra time before a handler is given up, beyond the time that its effect names, milliseconds. A
@@ -80,11 +80,16 @@ impl Facts<'_> {
     /// when nothing changed.
     pub(super) fn build(&self, cx: &mut StepContext<Effect>) -> State {
         let (source, _image) = self.planned();
-        State::Building(self.begin_build(source, cx))
+        State::Building(self.begin_build(source, AfterBuild::Start, cx))
     }
 
     /// Begins the build of `source` with its first step.
-    pub(super) fn begin_build(&self, source: Source, cx: &mut StepContext<Effect>) -> Building {
+    pub(super) fn begin_build(
+        &self,
+        source: Source,
+        then: AfterBuild,
+        cx: &mut StepContext<Effect>,
+    ) -> Building {
         let op = cx.emit(Effect::EnsureProgramFolders {
             program: self.0.id.clone(),
         });
@@ -93,6 +98,7 @@ impl Facts<'_> {
             deadline_ms: build_deadline_ms(&source.manifest, cx.now_ms()),
             step: BuildStep::Folders,
             source,
+            then,
         }
     }
 
@@ -112,6 +118,14 @@ impl Facts<'_> {
             op,
             step: BuildStep::Image,
             ..building
+        }
+    }
+
+    /// Goes back to rest. A program that has had no instance is as new.
+    pub(super) fn rest(&self, last_exit: Option<Arc<Exit>>) -> State {
+        match self.0.instances {
+            Some(0) => State::Created,
+            Some(_) | None => State::Stopped(Stopped { last_exit }),
         }
     }
 
@@ -286,6 +300,12 @@ pub(super) fn refuse_already(state: &str, cx: &mut StepContext<Effect>) {
         },
         cx,
     );
+}
+
+/// Tells the sender of the command that something else has to end first.
+pub(super) fn refuse_busy(with: &str, cx: &mut StepContext<Effect>) {
+    let with = with.to_string();
+    refuse(Refusal::Busy { with }, cx);
 }
 
 pub(super) fn refuse(refusal: Refusal, cx: &mut StepContext<Effect>) {

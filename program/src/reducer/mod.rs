@@ -50,6 +50,7 @@ impl Machine for Lifecycle {
             | Event::UserRestartRequested
             | Event::UserDeleteRequested
             | Event::UserRollBackRequested { .. }
+            | Event::UserBuildRequested
             | Event::SourceReplaced { .. } => Lane::User,
             Event::HostStarted { .. }
             | Event::FoldersEnsured { .. }
@@ -85,6 +86,7 @@ impl Machine for Lifecycle {
             | Event::UserRestartRequested
             | Event::UserDeleteRequested
             | Event::UserRollBackRequested { .. }
+            | Event::UserBuildRequested
             | Event::SourceReplaced { .. }
             | Event::HostStarted { .. }
             | Event::InstanceEnded { .. }

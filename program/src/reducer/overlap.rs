@@ -79,6 +79,7 @@ pub(super) fn outcome(
         | Event::UserRestartRequested
         | Event::UserDeleteRequested
         | Event::UserRollBackRequested { .. }
+        | Event::UserBuildRequested
         | Event::SourceReplaced { .. }
         | Event::HostStarted { .. }
         | Event::FoldersEnsured { .. }

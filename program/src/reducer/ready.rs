@@ -42,6 +42,7 @@ pub(super) fn reduce(
         Event::UserRollBackRequested { revision } => {
             State::Ready(beside::roll_back(facts, ready, revision, cx))
         }
+        Event::UserBuildRequested => State::Ready(beside::build_only(facts, ready, cx)),
         Event::UserDeleteRequested => end(facts, ready, AfterStop::Remove, cx),
         Event::SourceReplaced { source, note } => replaced(facts, ready, (source, note), cx),
         Event::HostStarted { orphan, .. } => host_started(facts, ready, orphan.is_some(), cx),
@@ -142,7 +143,7 @@ fn look_up(facts: &mut Facts<'_>, mut ready: Ready, cx: &mut StepContext<Effect>
     State::Ready(match rollout {
         Some(rollout) => {
             beside::dismiss(facts, &mut ready, &rollout, cx);
-            beside::begin(facts, ready, rollout.revision, cx)
+            beside::begin_again(facts, ready, &rollout, cx)
         }
         None => ready,
     })

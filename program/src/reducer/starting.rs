@@ -9,7 +9,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 use hersh_machine::StepContext;
 
-use super::facts::{Facts, STOP, internal, refuse_already};
+use super::facts::{Facts, STOP, internal, refuse_already, refuse_busy};
 use crate::{
     AfterStop, Cause, ContainerId, Effect, Event, Exit, ExitReason, Ready, RestartPolicy,
     RevisionNumber, Starting, State,
@@ -29,6 +29,10 @@ pub(super) fn reduce(
         Event::UserStopRequested => stop(facts, &starting, cx),
         Event::UserRestartRequested => restart(facts, &starting, cx),
         Event::UserRollBackRequested { revision } => roll_back(facts, starting, revision, cx),
+        Event::UserBuildRequested => {
+            refuse_busy("starting", cx);
+            State::Starting(starting)
+        }
         Event::UserDeleteRequested => abandon(facts, &starting, AfterStop::Remove, cx),
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());

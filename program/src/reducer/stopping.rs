@@ -5,7 +5,7 @@ use alloc::{format, sync::Arc};
 
 use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, STOP, internal, refuse, refuse_already};
+use super::facts::{Facts, STOP, internal, refuse, refuse_already, refuse_busy};
 use crate::{
     AfterStop, Cause, Effect, Event, Refusal, RevisionNumber, RoundedSpan, State, StopStep,
     Stopped, Stopping,
@@ -28,6 +28,15 @@ pub(super) fn reduce(
         }
         Event::UserStopRequested => {
             stop(facts, &mut stopping, cx);
+            State::Stopping(stopping)
+        }
+        Event::UserBuildRequested => {
+            match stopping.then {
+                AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
+                AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
+                    refuse_busy("stopping", cx);
+                }
+            }
             State::Stopping(stopping)
         }
         Event::UserDeleteRequested => {

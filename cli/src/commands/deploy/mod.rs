@@ -4,13 +4,15 @@
 //! check (nothing is sent) ─► upload ─► unchanged? ─► start or restart ─► follow: what became of it
 //! ```
 
+mod build_only;
 mod check;
 mod env_file;
 mod upload;
 
-use hersh_wire::ProgramView;
+use hersh_wire::{ProgramView, RolloutStep};
 use reqwest::Method;
 
+use self::build_only::build_only;
 use super::{
     follow::{self, Sent, StartProgress},
     host_view::HostView,
@@ -38,8 +40,14 @@ pub(crate) async fn deploy(
         ))),
     };
     let (sent, progress) = (Sent::of(&created), StartProgress::default());
+    let follow = async {
+        match options.build_only {
+            true => build_only(client, &sent, options.detach, &progress, format).await,
+            false => start(client, &sent, &options, &progress, format).await,
+        }
+    };
     tokio::select! {
-        ended = start(client, &sent, &options, &progress, format) => ended,
+        ended = follow => ended,
         _ = tokio::signal::ctrl_c() => Err(progress.interrupted(&sent)),
     }
 }
@@ -92,7 +100,12 @@ enum Step {
 
 fn step(view: &ProgramView, sent: &Sent, restart: bool) -> Step {
     let is_same = sent.is_current(view);
+    let rollout = view.rollout.as_ref();
     match view.state.as_str() {
+        // Somebody has it built only, and now it is to be started.
+        _any if rollout.is_some_and(|it| it.step == RolloutStep::BuildingOnly) => {
+            Step::Command("restart")
+        }
         _any if programs::is_at_rest(view) => Step::Command("start"),
         "Ready" if is_same && !restart && view.rollout.is_none() => Step::Nothing,
         "Ready" | "Building" | "Starting" if is_same && !restart => Step::Follow,
@@ -118,10 +131,15 @@ mod tests {
     #[test]
     fn a_numbered_revision_is_left_alone_where_it_runs() {
         let building = json!({ "revision": 7, "step": "building", "fallback": 6 });
+        let building_only = json!({ "revision": 7, "step": "building_only", "fallback": 6 });
         let settling = json!({ "revision": 7, "step": "settling", "fallback": 6 });
         let steps = [
             (json!({ "revision": 7 }), Step::Nothing),
             (json!({ "revision": 7, "rollout": settling }), Step::Follow),
+            (
+                json!({ "revision": 6, "rollout": building_only }),
+                Step::Command("restart"),
+            ),
             (json!({ "revision": 6, "rollout": building }), Step::Follow),
             // The same tree, and other settings.
             (json!({ "revision": 6 }), Step::Command("restart")),

@@ -103,6 +103,20 @@ pub(super) async fn follow(
     report(client, &view, format)
 }
 
+/// Shows the build, and waits until the program has settled without a start.
+pub(super) async fn build(
+    client: &Client,
+    sent: &Sent,
+    begun: &ProgramView,
+    progress: &StartProgress,
+) -> Result<ProgramView, Failure> {
+    progress.is(begun);
+    show_build(client, sent).await;
+    let mut view = settled(client, sent, progress).await?;
+    forget_build_logs(&mut view);
+    Ok(view)
+}
+
 /// Forgets the end of a build's log, which was shown a moment ago.
 fn forget_build_logs(view: &mut ProgramView) {
     let rollout = view.last_rollout.as_mut();
@@ -191,7 +205,10 @@ fn is_over(sent: &Sent, view: &ProgramView) -> bool {
     let end = view.last_rollout.as_ref();
     let end = end.filter(|end| Some(end.revision) == sent.revision);
     end.is_some_and(|end| match end.outcome {
-        RolloutOutcome::Superseded | RolloutOutcome::Stopped | RolloutOutcome::Failed => true,
+        RolloutOutcome::Superseded
+        | RolloutOutcome::Stopped
+        | RolloutOutcome::Failed
+        | RolloutOutcome::Built => true,
         // Whether the revision before runs again is to be seen.
         RolloutOutcome::RolledBack | RolloutOutcome::Settled | RolloutOutcome::Other => false,
     })

@@ -41,6 +41,9 @@ impl StartProgress {
                 RolloutStep::Building => format!(
                     "the host goes on with revision {number}; revision {before} runs until it is built; {back} keeps it, 'hersh stop {name}' ends it"
                 ),
+                RolloutStep::BuildingOnly => format!(
+                    "the host goes on with the build of revision {number}; revision {before} runs on"
+                ),
                 RolloutStep::StartingBeside => format!(
                     "the host goes on with revision {number}; revision {before} runs until it is ready; {back} keeps it, 'hersh stop {name}' ends both"
                 ),
@@ -83,6 +86,7 @@ mod tests {
                 "revision 6 runs until it is built; 'hersh rollback a 6' keeps it",
             ),
             ("starting", "'hersh rollback a 6' goes back now"),
+            ("building_only", "revision 6 runs on"),
             (
                 "starting_beside",
                 "revision 6 runs until it is ready; 'hersh rollback a 6' keeps it",

@@ -12,6 +12,7 @@
 //! | `GET`, `DELETE /programs/{id}` | shows, removes; `?wait=30s` waits until the program has settled |
 //! | `GET`, `PUT /programs/{id}/source` | the source as a tar, `?revision=`; stores a new revision, `?message=` |
 //! | `GET /programs/{id}/revisions` | what was deployed, newest first |
+//! | `POST /programs/{id}/build` | builds the newest revision and does not start it; `?wait=30s` as above |
 //! | `POST /programs/{id}/rollback` | starts an earlier revision: `?revision=`; `?wait=30s` as above |
 //! | `POST /programs/{id}/start`, `stop`, `restart` | commands; `?wait=30s` waits as above |
 //! | `GET /programs/{id}/logs` | output; `?tail=`, `?since=`, `?follow=true` as Server-Sent Events |
@@ -117,6 +118,7 @@ fn routes() -> OpenApiRouter<Host> {
         .routes(routes!(programs::stop))
         .routes(routes!(programs::restart))
         .routes(routes!(revisions::list))
+        .routes(routes!(revisions::build))
         .routes(routes!(revisions::roll_back))
         .routes(routes!(programs::receipt))
         .routes(routes!(programs::compose))

@@ -195,7 +195,9 @@ impl From<CommandError> for Failure {
             CommandError::QueueFull => Code::QueueFull,
             CommandError::Refused { refusal, .. } => match refusal {
                 Refusal::NoSuchRevision { .. } => Code::NotFound,
-                Refusal::Already { .. } | Refusal::BeingRemoved => Code::Conflict,
+                Refusal::Already { .. } | Refusal::Busy { .. } | Refusal::BeingRemoved => {
+                    Code::Conflict
+                }
             },
             CommandError::NoEarlierRevision(_) => Code::Conflict,
             CommandError::WaitTimedOut { .. } => Code::WaitTimedOut,

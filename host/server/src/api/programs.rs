@@ -209,7 +209,10 @@ fn described(entry: &ProgramEntry, command: Command) -> String {
             format!("it was {state}, revision {from} → {to}")
         }
         (Command::RollBack(to), None) => format!("it was {state}, revision → {to}"),
-        (Command::Start | Command::Stop | Command::Restart | Command::Delete, _any) => {
+        (
+            Command::Start | Command::Stop | Command::Restart | Command::Build | Command::Delete,
+            _any,
+        ) => {
             format!("it was {state}")
         }
     }

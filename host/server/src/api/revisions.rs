@@ -1,4 +1,4 @@
-//! The routes that list a program's revisions and go back to one of them.
+//! The routes that list a program's revisions, build the newest one and go back to one of them.
 
 use axum::{Extension, Json, extract::State, http::StatusCode};
 use hersh_program::RevisionNumber;
@@ -34,6 +34,30 @@ pub(super) async fn list(
     let now_ms = host.now_ms();
     let list = |program: &_| view::revision_list(program, now_ms);
     Json(entry.supervisor().with_state(list))
+}
+
+/// Builds the newest revision and does not start it: the next start or restart does. What runs goes on.
+#[utoipa::path(
+    post,
+    path = "/programs/{id}/build",
+    tag = "programs",
+    security(("bearer" = ["operate"])),
+    params(("id" = String, Path, description = "The program's id"), Wait),
+    responses(
+        (status = 200, description = "It is being built or runs already, or has been waited for", body = ProgramView),
+        (status = 202, description = "It is durable and will be carried out", body = ProgramView),
+        (status = 409, description = "It is being removed, or something else has to end first",
+            body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn build(
+    host: State<Host>,
+    caller: Extension<Caller>,
+    particulars: Extension<Particulars>,
+    program: OwnedProgram,
+    wait: Params<Wait>,
+) -> Result<(StatusCode, Json<ProgramView>), Failure> {
+    command(host, (caller, particulars), program, wait, Command::Build).await
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]

@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Start,
     Stop,
     Restart,
+    /// Builds the newest revision and does not start it.
+    Build,
     /// Starts a revision in place of the one that runs or is wanted.
     RollBack(RevisionNumber),
     Delete,
@@ -84,6 +86,10 @@ impl Host {
             Command::Restart => {
                 let event = Event::UserRestartRequested;
                 self.send_if_room(entry, None, event).await
+            }
+            Command::Build => {
+                self.clear_build_log(entry, None).await;
+                self.send(entry, Event::UserBuildRequested).await
             }
             Command::RollBack(revision) => {
                 let event = Event::UserRollBackRequested { revision };
@@ -173,7 +179,9 @@ impl Host {
             Ok(()) => Ok(Outcome::Accepted),
             Err(ProgramError::Refused(Refusal::Already { .. })) => Ok(Outcome::Already),
             Err(ProgramError::Refused(
-                refusal @ (Refusal::BeingRemoved | Refusal::NoSuchRevision { .. }),
+                refusal @ (Refusal::BeingRemoved
+                | Refusal::Busy { .. }
+                | Refusal::NoSuchRevision { .. }),
             )) => Err(CommandError::Refused {
                 refusal,
                 state: entry.state_name(),

@@ -9,6 +9,7 @@ pub(crate) fn event_name(event: &Event) -> &'static str {
         Event::UserStopRequested => "user_stop_requested",
         Event::UserRestartRequested => "user_restart_requested",
         Event::UserDeleteRequested => "user_delete_requested",
+        Event::UserBuildRequested => "user_build_requested",
         Event::UserRollBackRequested { .. } => "user_roll_back_requested",
         Event::SourceReplaced { .. } => "source_replaced",
         Event::HostStarted { .. } => "host_started",

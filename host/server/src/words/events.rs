@@ -30,6 +30,7 @@ fn event_words(event: &Event, mattered: bool) -> String {
         Event::UserStopRequested => "somebody asked to stop it".to_owned(),
         Event::UserRestartRequested => "somebody asked to restart it".to_owned(),
         Event::UserDeleteRequested => "somebody asked to remove it".to_owned(),
+        Event::UserBuildRequested => "somebody asked to build it only".to_owned(),
         Event::UserRollBackRequested { revision } => {
             format!("somebody asked to go back to revision {revision}")
         }

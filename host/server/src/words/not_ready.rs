@@ -88,6 +88,7 @@ mod tests {
                 deadline_ms: 1,
                 step: BuildStep::Image,
                 source,
+                then: hersh_program::AfterBuild::Start,
             })
         });
         let starting = said(|_| {

@@ -40,6 +40,7 @@ impl Deed {
             Event::UserDeleteRequested => Some(Self::Delete),
             Event::SourceReplaced { .. } => Some(Self::Replace),
             Event::UserRollBackRequested { .. }
+            | Event::UserBuildRequested
             | Event::HostStarted { .. }
             | Event::InstanceNotAlive { .. }
             | Event::InstanceAlive { .. }

@@ -6,6 +6,7 @@ mod build_logs;
 mod disk;
 mod ids;
 mod orphans;
+mod overlap;
 mod pages;
 mod programs;
 mod quota;

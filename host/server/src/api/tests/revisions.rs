@@ -476,3 +476,37 @@ async fn a_roll_back_needs_room_for_that_revision() {
     let (status, view) = back(2).await;
     assert_eq!((status, &view["revision"]), (StatusCode::OK, &json!(2)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_build_alone_starts_nothing_and_waits_for_a_command() {
+    let world = World::settled().await;
+    let id = ProgramId::parse("a").unwrap();
+    world.ask("PUT", "/programs/a/source", 2).await;
+    Moods::set(&world.moods.hangs_builds, true);
+    let (status, begun) = world
+        .answer("POST", "/programs/a/build", &Value::Null)
+        .await;
+    let rollout = json!({ "revision": 2, "step": "building_only", "fallback": 1 });
+    assert_eq!((status, &begun["rollout"]), (202, &rollout), "{begun}");
+    let (status, _) = world
+        .answer("POST", "/programs/a/build", &Value::Null)
+        .await;
+    assert_eq!(status, 200, "it is being built");
+    let (_, view) = world
+        .answer("GET", "/programs/a?wait=30m", &Value::Null)
+        .await;
+    assert_eq!(view["last_rollout"]["outcome"], "built", "{view}");
+    assert_eq!(
+        (&view["revision"], &view["wanted_revision"]),
+        (&json!(1), &json!(2))
+    );
+    assert_eq!(world.engine.starts(&id), 1);
+    Moods::set(&world.moods.hangs_builds, false);
+    let view = world.get_up("restart").await;
+    assert_eq!(view["revision"], 2, "{view}");
+    world.get_up("stop").await;
+    world.ask("PUT", "/programs/a/source", 3).await;
+    let view = world.get_up("build").await;
+    assert_eq!(view["state"], "Stopped", "{view}");
+    assert_eq!(view["last_rollout"]["outcome"], "built", "{view}");
+}

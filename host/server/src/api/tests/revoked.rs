@@ -216,6 +216,7 @@ fn valid_body(route: &Route) -> Value {
             "/programs/{id}/start"
             | "/programs/{id}/stop"
             | "/programs/{id}/restart"
+            | "/programs/{id}/build"
             | "/programs/{id}/rollback",
         ) => Value::Null,
         (method, path) => panic!("say by what body {method} {path} changes something"),

@@ -4,8 +4,8 @@
 
 use hersh_manifest::shown;
 use hersh_program::{
-    AfterStop, Program, Revision, RevisionNumber, RolloutEnd, RolloutOutcome, RolloutStep,
-    StartKind, State,
+    AfterBuild, AfterStop, Program, Revision, RevisionNumber, RolloutEnd, RolloutOutcome,
+    RolloutStep, StartKind, State,
 };
 use hersh_wire as wire;
 
@@ -45,10 +45,18 @@ pub(super) fn rollout_view(program: &Program, now_ms: u64) -> Option<wire::Rollo
     if let Some(rollout) = program.state.rollout() {
         let runs = program.current_revision();
         let step = match &rollout.step {
-            RolloutStep::Building(_) => wire::RolloutStep::Building,
+            RolloutStep::Building(building) if building.then.is_start() => {
+                wire::RolloutStep::Building
+            }
+            RolloutStep::Building(_) => wire::RolloutStep::BuildingOnly,
             RolloutStep::Starting { .. } => wire::RolloutStep::StartingBeside,
         };
         return Some(rollout_of(program, rollout.revision, step, runs));
+    }
+    if let Some(AfterBuild::Nothing { revision, .. }) = program.state.building().map(|it| &it.then)
+    {
+        let step = wire::RolloutStep::BuildingOnly;
+        return Some(rollout_of(program, *revision, step, None));
     }
     let fallback = program.fallback_at(now_ms)?.number;
     let step = step(program)?;
@@ -112,6 +120,7 @@ fn end_view(end: &RolloutEnd) -> wire::RolloutEndView {
         }
         RolloutOutcome::Superseded { by } => (Shown::Superseded, None, Some(by), None),
         RolloutOutcome::Stopped => (Shown::Stopped, None, None, None),
+        RolloutOutcome::Built => (Shown::Built, None, None, None),
     };
     wire::RolloutEndView {
         revision: end.revision.0,

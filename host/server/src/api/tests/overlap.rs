@@ -1,0 +1,138 @@
+//! Deploys with overlap: the next revision is started beside the one that runs.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use super::*;
+
+/// A listener at a port of its own, which is ready by its port alone.
+fn listener(port: u16) -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap()
+}
+
+fn port_of(listener: &TcpListener) -> u16 {
+    listener.local_addr().unwrap().port()
+}
+
+/// A revision that is ready once somebody listens at `port`.
+fn overlapping(port: u16, memory: &str) -> Value {
+    let mut body = program("a");
+    body["src_files"] = json!({ "a.txt": port.to_string() });
+    body["port"] = json!(port);
+    body["readiness"] = json!({ "kind": "tcp" });
+    body["resources"] = json!({ "memory": memory });
+    body["deploy"] = json!({ "strategy": "overlap", "drain": "5s" });
+    body
+}
+
+async fn view(host: &Fixture) -> Value {
+    host.ask(Method::GET, "/programs/a").await.1
+}
+
+async fn until(host: &Fixture, holds: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let view = view(host).await;
+        if holds(&view) {
+            return view;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_new_instance_is_there_before_the_old_one_goes() {
+    let host = Fixture::new().await;
+    host.runtime.reach_at(Some(Ipv4Addr::LOCALHOST.into()));
+    let first = listener(0);
+    host.json("/programs", &overlapping(port_of(&first), "64MiB"))
+        .await;
+    let (_, up) = host.ask(Method::POST, "/programs/a/start?wait=30s").await;
+    assert_eq!(up["state"], "Ready", "{up}");
+    let second = port_of(&listener(0));
+    host.put_as(
+        &host.token,
+        "/programs/a/source",
+        &overlapping(second, "64MiB"),
+    )
+    .await;
+    host.ask(Method::POST, "/programs/a/restart").await;
+    let beside = until(&host, |it| it["rollout"]["step"] == "starting_beside").await;
+    assert_eq!(
+        (&beside["state"], &beside["revision"]),
+        (&json!("Ready"), &json!(1))
+    );
+    while host.engine.instances().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let _second = listener(second);
+    let switched = until(&host, |it| it["revision"] == 2).await;
+    assert_eq!(switched["state"], "Ready", "{switched}");
+    let alone = until(&host, |it| it["leaving_instance"].is_null()).await;
+    assert_eq!(alone["instance"], 2, "{alone}");
+    assert_eq!(host.engine.instances().len(), 1);
+}
+
+#[tokio::test]
+async fn a_host_that_comes_back_keeps_what_runs_and_starts_anew() {
+    let mut host = Fixture::new().await;
+    host.runtime.reach_at(Some(Ipv4Addr::LOCALHOST.into()));
+    let first = listener(0);
+    host.json("/programs", &overlapping(port_of(&first), "64MiB"))
+        .await;
+    let (_, up) = host.ask(Method::POST, "/programs/a/start?wait=30s").await;
+    let second = port_of(&listener(0));
+    host.put_as(
+        &host.token,
+        "/programs/a/source",
+        &overlapping(second, "64MiB"),
+    )
+    .await;
+    host.ask(Method::POST, "/programs/a/restart").await;
+    while host.engine.instances().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    host.restart().await;
+    host.runtime.reach_at(Some(Ipv4Addr::LOCALHOST.into()));
+    let back = view(&host).await;
+    assert_eq!(back["container_id"], up["container_id"], "{back}");
+    let _second = listener(second);
+    let switched = until(&host, |it| it["revision"] == 2).await;
+    // The start that the host's end cut was instance 2.
+    assert_eq!(switched["instance"], 3, "{switched}");
+    until(&host, |it| it["leaving_instance"].is_null()).await;
+    assert_eq!(host.engine.instances().len(), 1);
+}
+
+#[tokio::test]
+async fn two_instances_count_twice_toward_the_quota() {
+    let host = Fixture::new().await;
+    host.runtime.reach_at(Some(Ipv4Addr::LOCALHOST.into()));
+    host.user("ann").await;
+    let (token, _) = host.token("ann", "operate").await;
+    let quota = json!({ "quota": { "memory": "100MiB" } });
+    host.patch("/users/ann", &quota).await;
+    let (first, second) = (listener(0), listener(0));
+    let body = overlapping(port_of(&first), "64MiB");
+    host.json_as(&token, "/programs", &body).await;
+    let start = "/programs/a/start?wait=30s";
+    assert_eq!(
+        host.ask_as(&token, Method::POST, start).await.0,
+        StatusCode::OK
+    );
+    let deploy = async |memory: &str| {
+        let body = overlapping(port_of(&second), memory);
+        host.put_as(&token, "/programs/a/source", &body).await;
+        let path = "/programs/a/restart?wait=30s";
+        host.ask_as(&token, Method::POST, path).await
+    };
+    let (status, problem) = deploy("64MiB").await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("128MiB"), "{detail}");
+    assert_eq!(view(&host).await["revision"], 1);
+    let (status, view) = deploy("32MiB").await;
+    assert_eq!(
+        (status, &view["revision"]),
+        (StatusCode::OK, &json!(3)),
+        "{view}"
+    );
+}
