@@ -173,10 +173,8 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
                 image,
                 manifest,
             } => {
-                let operation = operation(program);
-                let started = self
-                    .0
-                    .start_instance(&operation, instance, &image, &manifest);
+                let (handler, operation) = (&self.0, operation(program));
+                let started = handler.start_instance(&operation, instance, &image, &manifest);
                 Some(match started.await {
                     Ok(started) => Event::InstanceStarted { op, started },
                     Err(cause) => Event::StartFailed { op, cause },
@@ -188,10 +186,8 @@ impl<H: EffectHandler> Handler<Lifecycle> for Adapter<H> {
                 drain_ms,
                 grace_ms,
             } => {
-                let operation = operation(program);
-                let stopped = self
-                    .0
-                    .stop_instances(&operation, instances, drain_ms, grace_ms);
+                let (handler, operation) = (&self.0, operation(program));
+                let stopped = handler.stop_instances(&operation, instances, drain_ms, grace_ms);
                 let result = stopped.await;
                 Some(Event::StopFinished { op, result })
             }

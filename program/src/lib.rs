@@ -71,6 +71,8 @@ mod state;
 #[cfg(feature = "tokio")]
 mod supervisor;
 mod types;
+mod up;
+mod way_up;
 mod words;
 
 pub use effect::Effect;
@@ -100,13 +102,12 @@ pub use revision::{
     PlannedStart, Revision, RevisionNote, Revisions, RolloutEnd, RolloutOutcome, StartKind,
 };
 pub use rules::Rules;
-pub use state::{
-    AfterBuild, AfterStop, BuildStep, Building, Check, Failed, Leaving, NotAlive, Program, Ready,
-    Retry, Rollout, RolloutStep, Starting, State, StopStep, Stopped, Stopping,
-};
+pub use state::{AfterStop, Failed, Program, Retry, State, StopStep, Stopped, Stopping};
 #[cfg(feature = "tokio")]
 pub use supervisor::{
     CommandError, ProgramRecord, ProgramSnapshot, ProgramStepper, Subscription, Supervisor,
 };
 pub use types::{Cause, Exit, ExitReason, InstanceStatus, Logs, Refusal, Source, StartResult};
+pub use up::{Check, Leaving, NotAlive, Ready, Rollout, RolloutStep};
+pub use way_up::{AfterBuild, BuildStep, Building, Starting};
 pub use words::{ExitCode, RoundedSize, RoundedSpan};

@@ -12,7 +12,7 @@ use hersh_machine::{OpId, StepContext};
 
 use super::{
     facts::{Facts, internal, refuse_already, refuse_busy},
-    overlap,
+    leaving, overlap,
 };
 use crate::{
     AfterBuild, AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, Ready,
@@ -137,11 +137,11 @@ pub(super) fn outcome(
         Event::DeadlinePassed { op } if operation(&ready) == Some(op) => {
             cx.emit(Effect::Cancel { op });
             let cause = late(&ready);
-            fail(facts, &mut ready, Arc::new(cause), cx);
+            leaving::fail(facts, &mut ready, Arc::new(cause), cx);
             State::Ready(ready)
         }
         Event::HandlerPanicked { op, message } if operation(&ready) == Some(op) => {
-            fail(facts, &mut ready, internal(message), cx);
+            leaving::fail(facts, &mut ready, internal(message), cx);
             State::Ready(ready)
         }
         Event::UserStartRequested
@@ -176,8 +176,8 @@ pub(super) fn end(
     outcome: RolloutOutcome,
     cx: &mut StepContext<Effect>,
 ) {
-    if let Some(rollout) = take(ready, cx) {
-        dismiss(facts, ready, &rollout, cx);
+    if let Some(rollout) = leaving::take(ready, cx) {
+        leaving::dismiss(facts, ready, &rollout, cx);
         facts.end_rollout(rollout.revision, outcome, cx.now_ms());
     }
 }
@@ -188,7 +188,7 @@ pub(super) fn end_before_stop(
     ready: &mut Ready,
     cx: &mut StepContext<Effect>,
 ) {
-    if let Some(rollout) = take(ready, cx) {
+    if let Some(rollout) = leaving::take(ready, cx) {
         facts.end_rollout(rollout.revision, RolloutOutcome::Stopped, cx.now_ms());
     }
 }
@@ -200,7 +200,7 @@ pub(super) fn go_on_after_stop(
     ready: &mut Ready,
     cx: &mut StepContext<Effect>,
 ) -> bool {
-    let Some(rollout) = take(ready, cx) else {
+    let Some(rollout) = leaving::take(ready, cx) else {
         return false;
     };
     let is_started = rollout.step.is_started();
@@ -209,42 +209,6 @@ pub(super) fn go_on_after_stop(
         false => facts.end_rollout(rollout.revision, RolloutOutcome::Stopped, cx.now_ms()),
     }
     is_started
-}
-
-/// Takes the rollout off the program, and cancels its operation.
-pub(super) fn take(ready: &mut Ready, cx: &mut StepContext<Effect>) -> Option<Rollout> {
-    let op = operation(ready)?;
-    cx.emit(Effect::Cancel { op });
-    ready.rollout.take().map(|rollout| *rollout)
-}
-
-/// Stops the instance of a rollout that has ended, if there is one.
-pub(super) fn dismiss(
-    facts: &Facts<'_>,
-    ready: &mut Ready,
-    rollout: &Rollout,
-    cx: &mut StepContext<Effect>,
-) {
-    match &rollout.step {
-        RolloutStep::Building(_) => {}
-        RolloutStep::Starting { source, starting } => {
-            overlap::dismiss(facts, ready, (source, starting), cx);
-        }
-    }
-}
-
-/// Ends the rollout, of which an instance leaves. The instance that is up was never touched.
-pub(super) fn fail(
-    facts: &mut Facts<'_>,
-    ready: &mut Ready,
-    cause: Arc<Cause>,
-    cx: &mut StepContext<Effect>,
-) {
-    if let Some(rollout) = ready.rollout.take() {
-        dismiss(facts, ready, &rollout, cx);
-        let outcome = RolloutOutcome::Failed { cause };
-        facts.end_rollout(rollout.revision, outcome, cx.now_ms());
-    }
 }
 
 fn folders_ensured(
@@ -260,7 +224,7 @@ fn folders_ensured(
                 ready.rollout = Some(Box::new(Rollout { revision, step }));
             }
         }
-        Err(cause) => fail(facts, &mut ready, Arc::new(cause), cx),
+        Err(cause) => leaving::fail(facts, &mut ready, Arc::new(cause), cx),
     }
     State::Ready(ready)
 }
@@ -275,7 +239,7 @@ fn built(
     let image = match result {
         Ok(image) => image,
         Err(cause) => {
-            fail(facts, &mut ready, Arc::new(cause), cx);
+            leaving::fail(facts, &mut ready, Arc::new(cause), cx);
             return State::Ready(ready);
         }
     };

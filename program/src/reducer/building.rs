@@ -21,13 +21,7 @@ pub(super) fn reduce(
         Event::UserStopRequested => stop(facts, &building, cx),
         Event::UserRestartRequested => restart(facts, &building, cx),
         Event::UserRollBackRequested { revision } => roll_back(facts, building, revision, cx),
-        Event::UserBuildRequested => {
-            match building.then {
-                AfterBuild::Start => refuse_busy("building", cx),
-                AfterBuild::Nothing { .. } => refuse_already("being built", cx),
-            }
-            State::Building(building)
-        }
+        Event::UserBuildRequested => build_only(building, cx),
         Event::UserDeleteRequested => abandon(facts, &building, AfterStop::Remove, cx),
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());
@@ -80,6 +74,14 @@ pub(super) fn reduce(
         | Event::Removed { .. }
         | Event::HandlerPanicked { .. } => State::Building(building),
     }
+}
+
+fn build_only(building: Building, cx: &mut StepContext<Effect>) -> State {
+    match building.then {
+        AfterBuild::Start => refuse_busy("building", cx),
+        AfterBuild::Nothing { .. } => refuse_already("being built", cx),
+    }
+    State::Building(building)
 }
 
 fn is(building: &Building, op: OpId, step: BuildStep) -> bool {

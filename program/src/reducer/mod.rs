@@ -14,6 +14,7 @@ mod beside;
 mod building;
 mod error;
 mod facts;
+mod leaving;
 mod overlap;
 mod ready;
 mod retry;

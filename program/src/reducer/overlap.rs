@@ -11,13 +11,12 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use hersh_machine::{OpId, StepContext};
 
 use super::{
-    beside,
-    facts::{CHECK_TIMEOUT_MS, Facts, STOP_SLACK_MS, after, cancel_check},
-    starting,
+    facts::{CHECK_TIMEOUT_MS, Facts, after, cancel_check},
+    leaving, starting,
 };
 use crate::{
-    Cause, ContainerId, Effect, Event, ImageId, InstanceNumber, Instances, Leaving, Ready,
-    RevisionNumber, Rollout, RolloutStep, Source, Starting, State,
+    Cause, ContainerId, Effect, Event, ImageId, Ready, RevisionNumber, Rollout, RolloutStep,
+    Source, Starting, State,
 };
 
 /// Returns whether an instance of `source` may be started beside the one that is up. There are two instances at
@@ -53,7 +52,7 @@ pub(super) fn outcome(
             return came_up(facts, ready, started.container, cx);
         }
         Event::StartFailed { op, cause } if starts(&ready, op) => {
-            beside::fail(facts, &mut ready, Arc::new(cause), cx);
+            leaving::fail(facts, &mut ready, Arc::new(cause), cx);
         }
         Event::InstanceEnded {
             instance,
@@ -64,16 +63,20 @@ pub(super) fn outcome(
                 starting::remember(&mut starting.exits, container, exit);
             }
         }
-        Event::StopFinished { op, result: Ok(()) } if leaves(&ready, op) => ready.leaving = None,
+        Event::StopFinished { op, result: Ok(()) } if leaving::leaves(&ready, op) => {
+            ready.leaving = None
+        }
         // It is asked for again at the deadline: the instance must not stay.
         Event::StopFinished { op, .. } | Event::HandlerPanicked { op, .. }
-            if leaves(&ready, op) =>
+            if leaving::leaves(&ready, op) =>
         {
             if let Some(leaving) = &mut ready.leaving {
                 leaving.deadline_ms = after(cx.now_ms(), CHECK_TIMEOUT_MS);
             }
         }
-        Event::DeadlinePassed { op } if leaves(&ready, op) => stop_again(facts, &mut ready, cx),
+        Event::DeadlinePassed { op } if leaving::leaves(&ready, op) => {
+            leaving::stop_again(facts, &mut ready, cx)
+        }
         Event::UserStartRequested
         | Event::UserStopRequested
         | Event::UserRestartRequested
@@ -99,27 +102,6 @@ pub(super) fn outcome(
     State::Ready(ready)
 }
 
-/// Stops an instance that was brought up beside the one that is up, whose start has ended or is cancelled.
-pub(super) fn dismiss(
-    facts: &Facts<'_>,
-    ready: &mut Ready,
-    (source, starting): (&Source, &Starting),
-    cx: &mut StepContext<Effect>,
-) {
-    let grace_ms = source.manifest.timeouts.stop_grace_ms;
-    ready.leaving = Some(leave(facts, (starting.instance, None), (0, grace_ms), cx));
-}
-
-/// Asks again for the stop of the instance that is leaving. Its requests are not waited for any more.
-pub(super) fn stop_again(facts: &Facts<'_>, ready: &mut Ready, cx: &mut StepContext<Effect>) {
-    let Some(leaving) = ready.leaving.take() else {
-        return;
-    };
-    cx.emit(Effect::Cancel { op: leaving.op });
-    let instance = (leaving.instance, leaving.container);
-    ready.leaving = Some(leave(facts, instance, (0, leaving.grace_ms), cx));
-}
-
 /// Returns the cause for a start beside the instance that is past its deadline.
 pub(super) fn late(source: &Source) -> Cause {
     Cause::NotReadyInTime {
@@ -138,7 +120,7 @@ fn came_up(
 ) -> State {
     let ended = starting_of(&mut ready).and_then(|starting| starting::end_of(starting, &container));
     if let Some(exit) = ended {
-        beside::fail(facts, &mut ready, Arc::new(Cause::from(&*exit)), cx);
+        leaving::fail(facts, &mut ready, Arc::new(Cause::from(&*exit)), cx);
         return State::Ready(ready);
     }
     let Some(Rollout { revision, step }) = ready.rollout.take().map(|it| *it) else {
@@ -149,7 +131,8 @@ fn came_up(
     };
     if facts.source_of(revision).is_none() {
         // So many newer revisions came meanwhile that this one is not kept any more.
-        dismiss(facts, &mut ready, (&source, &starting), cx);
+        let step = RolloutStep::Starting { source, starting };
+        leaving::dismiss(facts, &mut ready, &Rollout { revision, step }, cx);
         facts.supersede(revision, cx.now_ms());
         return State::Ready(ready);
     }
@@ -160,32 +143,10 @@ fn came_up(
     facts.runs(&source);
     let before = (ready.instance, Some(ready.container));
     let times = (source.manifest.deploy.drain_ms(), grace_ms);
-    let leaving = Some(leave(facts, before, times, cx));
+    let before = leaving::leave(facts, before, times, cx);
     State::Ready(Ready {
-        leaving,
+        leaving: Some(before),
         ..starting::up(starting, container, cx.now_ms())
-    })
-}
-
-fn leave(
-    facts: &Facts<'_>,
-    (instance, container): (InstanceNumber, Option<ContainerId>),
-    (drain_ms, grace_ms): (u64, u64),
-    cx: &mut StepContext<Effect>,
-) -> Box<Leaving> {
-    let op = cx.emit(Effect::StopInstances {
-        program: facts.program(),
-        instances: Instances::One(instance),
-        drain_ms,
-        grace_ms,
-    });
-    let wait_ms = drain_ms.saturating_add(grace_ms);
-    Box::new(Leaving {
-        instance,
-        container,
-        op,
-        deadline_ms: after(cx.now_ms(), wait_ms.saturating_add(STOP_SLACK_MS)),
-        grace_ms,
     })
 }
 
@@ -204,11 +165,4 @@ fn starts(ready: &Ready, op: OpId) -> bool {
             RolloutStep::Building(_) => false,
             RolloutStep::Starting { starting, .. } => starting.op == op,
         })
-}
-
-fn leaves(ready: &Ready, op: OpId) -> bool {
-    ready
-        .leaving
-        .as_ref()
-        .is_some_and(|leaving| leaving.op == op)
 }

@@ -19,7 +19,7 @@ use hersh_machine::{OpId, StepContext};
 use super::{
     beside,
     facts::{CHECK_TIMEOUT_MS, Facts, STOP, after, cancel_check, refuse_already},
-    overlap,
+    leaving,
 };
 use crate::{
     AfterStop, Cause, Check, Effect, Event, Exit, ExitReason, InstanceStatus, Logs, NotAlive,
@@ -137,12 +137,12 @@ fn host_started(
 /// Asks the runtime for the instance's status before anything else. What goes on beside the instance begins anew
 /// after that: it would otherwise hold up the question for as long as it takes.
 fn look_up(facts: &mut Facts<'_>, mut ready: Ready, cx: &mut StepContext<Effect>) -> State {
-    let rollout = beside::take(&mut ready, cx);
+    let rollout = leaving::take(&mut ready, cx);
     let mut ready = ask_status(facts, ready, cx);
-    overlap::stop_again(facts, &mut ready, cx);
+    leaving::stop_again(facts, &mut ready, cx);
     State::Ready(match rollout {
         Some(rollout) => {
-            beside::dismiss(facts, &mut ready, &rollout, cx);
+            leaving::dismiss(facts, &mut ready, &rollout, cx);
             beside::begin_again(facts, ready, &rollout, cx)
         }
         None => ready,

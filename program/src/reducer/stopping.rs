@@ -7,8 +7,8 @@ use hersh_machine::{OpId, StepContext};
 
 use super::facts::{Facts, STOP, internal, refuse, refuse_already, refuse_busy};
 use crate::{
-    AfterStop, Cause, Effect, Event, Refusal, RevisionNumber, RoundedSpan, State, StopStep,
-    Stopped, Stopping,
+    AfterStop, Cause, Effect, Event, Refusal, RevisionNote, RevisionNumber, RoundedSpan, Source,
+    State, StopStep, Stopped, Stopping,
 };
 
 pub(super) fn reduce(
@@ -30,26 +30,13 @@ pub(super) fn reduce(
             stop(facts, &mut stopping, cx);
             State::Stopping(stopping)
         }
-        Event::UserBuildRequested => {
-            match stopping.then {
-                AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
-                AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
-                    refuse_busy("stopping", cx);
-                }
-            }
-            State::Stopping(stopping)
-        }
+        Event::UserBuildRequested => build_only(stopping, cx),
         Event::UserDeleteRequested => {
             wish(&mut stopping, AfterStop::Remove, cx);
             State::Stopping(stopping)
         }
         Event::SourceReplaced { source, note } => {
-            match stopping.then {
-                AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
-                AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
-                    facts.replace(source, note, cx.now_ms());
-                }
-            }
+            replaced(facts, &stopping, (source, note), cx);
             State::Stopping(stopping)
         }
         Event::HostStarted { orphan, .. } => host_started(facts, stopping, orphan.is_some(), cx),
@@ -118,13 +105,37 @@ fn roll_back(
     revision: RevisionNumber,
     cx: &mut StepContext<Effect>,
 ) {
+    if may_change(stopping, cx) && facts.want(revision, cx) {
+        start(facts, stopping, cx);
+    }
+}
+
+fn replaced(
+    facts: &mut Facts<'_>,
+    stopping: &Stopping,
+    (source, note): (Source, RevisionNote),
+    cx: &mut StepContext<Effect>,
+) {
+    if may_change(stopping, cx) {
+        facts.replace(source, note, cx.now_ms());
+    }
+}
+
+fn build_only(stopping: Stopping, cx: &mut StepContext<Effect>) -> State {
+    if may_change(&stopping, cx) {
+        refuse_busy("stopping", cx);
+    }
+    State::Stopping(stopping)
+}
+
+/// Returns false, after a refusal, for a program that is being removed.
+fn may_change(stopping: &Stopping, cx: &mut StepContext<Effect>) -> bool {
     match stopping.then {
-        AfterStop::Remove => refuse(Refusal::BeingRemoved, cx),
-        AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => {
-            if facts.want(revision, cx) {
-                start(facts, stopping, cx);
-            }
+        AfterStop::Remove => {
+            refuse(Refusal::BeingRemoved, cx);
+            false
         }
+        AfterStop::Stop { .. } | AfterStop::Start | AfterStop::Fail { .. } => true,
     }
 }
 

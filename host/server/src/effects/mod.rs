@@ -7,12 +7,13 @@
 mod address_advice;
 pub(crate) mod builds;
 mod causes;
+pub(crate) mod drain;
 pub(crate) mod last_lines;
 pub(crate) mod noted_end;
 pub(crate) mod probes;
 mod readiness;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use hersh_base::{
     sandbox::StateUsage,
@@ -30,6 +31,7 @@ use tokio::{sync::mpsc, time::Instant};
 use self::{
     builds::Builds,
     causes::{StorageFailure, start_error_cause, start_failed_cause, storage_cause},
+    drain::Drain,
     last_lines::last_lines,
     noted_end::noted_end,
     probes::Probes,
@@ -49,14 +51,6 @@ pub(crate) const STARTS_WAITING_MAX: usize = 10_000;
 
 /// The multiple of its limit up to which an oversized `/state` is counted, so that the error can say its size.
 const STATE_COUNT_FACTOR: u64 = 64;
-
-/// A function that lets the requests under way with an instance of a program end, at most for this long, and then
-/// ends the rest.
-pub(crate) type Drain = Box<
-    dyn Fn(&ProgramId, InstanceNumber, Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>
-        + Send
-        + Sync,
->;
 
 /// The real effect handler.
 pub(crate) struct Effects {
@@ -144,7 +138,7 @@ impl EffectHandler for Effects {
         drain_ms: u64,
         grace_ms: u64,
     ) -> Result<(), Cause> {
-        self.drain(operation, instances, drain_ms).await?;
+        drain::wait(&self.drain, operation, instances, drain_ms).await?;
         let grace = Duration::from_millis(grace_ms);
         Ok(self
             .runtime
@@ -213,25 +207,6 @@ impl Effects {
                 "no start could begin within {} minutes, since too many were under way; try again later",
                 waited.as_secs() / 60
             ))),
-        }
-    }
-
-    /// Lets the requests under way with an instance end that leaves its program.
-    async fn drain(
-        &self,
-        operation: &OperationContext,
-        instances: Instances,
-        drain_ms: u64,
-    ) -> Result<(), Cause> {
-        let number = match instances {
-            Instances::One(number) if drain_ms > 0 => number,
-            Instances::One(_) | Instances::All => return Ok(()),
-        };
-        let patience = Duration::from_millis(drain_ms);
-        tokio::select! {
-            () = (self.drain)(&operation.program, number, patience) => Ok(()),
-            // Nobody wants this stop any more, so the instance is left alone.
-            () = operation.cancel.cancelled() => Err(Cause::HostRestarted),
         }
     }
 

@@ -24,8 +24,9 @@ use crate::{
     auth::{Accounts, Throttle},
     disks::{Disks, FREE_BYTES_MIN},
     effects::{
-        Drain, Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_PER_OWNER, STARTS_WAITING_MAX,
+        Effects, MEASURES_AT_ONCE, STARTS_AT_ONCE_PER_OWNER, STARTS_WAITING_MAX,
         builds::{BUILDS_AT_ONCE, BUILDS_WAITING_MAX, BuildOwner, Builds},
+        drain::Drain,
         probes::Probes,
     },
     host::{ClientPermits, Host, HostParts, PAUSES_MAX, RecentAnswer},
@@ -133,8 +134,7 @@ pub(crate) async fn start_host(inputs: HostInputs) -> Result<(Host, Workers), Re
     // Exits are watched before anything is resumed: otherwise an exit in between would be missed.
     let exits = watch_deaths(&*runtime, &registry);
     let build_queue = TurnQueue::new(bounds.builds_at_once, BUILDS_WAITING_MAX);
-    let metrics = Metrics::new(journal.metrics());
-    let probes = Probes::default();
+    let (metrics, probes) = (Metrics::new(journal.metrics()), Probes::default());
     let build_owner = build_owner_of(Arc::clone(&registry), accounts.clone());
     let effects = Effects {
         storage: storage.clone(),

@@ -9,6 +9,8 @@ mod child;
 mod host;
 mod http;
 mod program;
+mod real_host;
+mod rollout;
 mod row;
 mod start;
 mod turns;

@@ -7,33 +7,25 @@
 //! ```
 //! Needs a private engine around it: `scripts/bench start`.
 
-use std::{
-    env,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{env, net::SocketAddr, process::Command, time::Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result};
 
 use crate::{
     http,
+    real_host::{Host, run, until},
+    rollout,
     row::{Goal, Row},
     turns::median,
 };
 
 const NETWORK: &str = "hersh-bench";
 const PEER_ADDRESS: &str = "10.213.77.2";
-const POLL: Duration = Duration::from_millis(5);
-const DEADLINE: Duration = Duration::from_secs(60);
 const GOAL_RATIO: f64 = 1.10;
 /// Starts of each: one alone takes 370 to 510 ms, whoever starts it.
 const STARTS: usize = 15;
 
-/// Measures both.
+/// Measures starts of both, and the gaps of rollouts.
 pub(crate) fn suite() -> Result<Vec<Row>> {
     let engine = env::var("HERSH_TEST_ENGINE")
         .context("no engine to measure on: run this as `scripts/bench start`")?;
@@ -60,89 +52,17 @@ pub(crate) fn suite() -> Result<Vec<Row>> {
         docker(&["rm", "--force", NETWORK])?;
     }
     docker(&["network", "rm", NETWORK])?;
-    Ok(vec![Row::new(
+    host.command("start", "Ready")?;
+    let start_ms = median(ours);
+    let mut rows = vec![Row::new(
         "start",
         "built image to Ready",
-        (median(ours), "ms"),
+        (start_ms, "ms"),
         ("docker run --runtime=runsc", median(peer)),
         Goal::RatioAtMost(GOAL_RATIO),
-    )])
-}
-
-/// A host that runs for this measurement, in a folder of its own.
-struct Host {
-    process: Child,
-    address: SocketAddr,
-    binary: PathBuf,
-    token: String,
-    folder: tempfile::TempDir,
-}
-
-impl Host {
-    fn start(engine: &str) -> Result<Self> {
-        let binary = PathBuf::from(env::var("HERSH_BIN").unwrap_or("target/release/hersh".into()));
-        let folder = tempfile::tempdir()?;
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let process = Command::new(&binary)
-            .args(["host", "--listen", &address.to_string()])
-            .args(["--engine", &format!("unix://{engine}"), "--data-dir"])
-            .arg(folder.path())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(folder.path().join("host.log"))?)
-            .spawn()
-            .with_context(|| format!("{} did not start", binary.display()))?;
-        let mut host = Self {
-            process,
-            address,
-            binary,
-            token: String::new(),
-            folder,
-        };
-        until("the host answers", || {
-            http::request(address, "GET", "/healthz", None).is_ok_and(|(status, _)| status == 200)
-        })?;
-        host.token = std::fs::read_to_string(host.folder.path().join("admin-token"))
-            .context("the host wrote no admin token")?
-            .trim()
-            .to_owned();
-        Ok(host)
-    }
-
-    fn hersh(&self, words: &[&str]) -> Result<String> {
-        run(Command::new(&self.binary)
-            .args(words)
-            .env("HERSH_HOST", format!("http://{}", self.address))
-            .env("HERSH_TOKEN", &self.token))
-    }
-
-    fn program(&self) -> Result<Value> {
-        let (status, body) =
-            http::request(self.address, "GET", "/programs/counter", Some(&self.token))?;
-        ensure!(status == 200, "the host answered {status}: {body}");
-        Ok(serde_json::from_str(&body)?)
-    }
-
-    /// Gives a command and returns the milliseconds until the program was in `state`.
-    fn command(&self, command: &str, state: &str) -> Result<f64> {
-        let path = format!("/programs/counter/{command}?wait=60s");
-        let start = Instant::now();
-        let (status, body) = http::request(self.address, "POST", &path, Some(&self.token))?;
-        let took = start.elapsed();
-        let seen: Value = serde_json::from_str(&body).unwrap_or_default();
-        ensure!(
-            status == 200 && seen["state"] == state,
-            "{command} did not lead to {state}: {status} {body}"
-        );
-        Ok(took.as_secs_f64() * 1e3)
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // Errors mean that it has ended already.
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
+    )];
+    rows.extend(rollout::rows(&host, start_ms)?);
+    Ok(rows)
 }
 
 /// The peer: milliseconds from the command to the first good answer.
@@ -180,27 +100,4 @@ fn docker_run(image: &str) -> Result<f64> {
 
 fn docker(words: &[&str]) -> Result<String> {
     run(Command::new("docker").args(words))
-}
-
-fn run(command: &mut Command) -> Result<String> {
-    let program = Path::new(command.get_program()).display().to_string();
-    let output = command
-        .output()
-        .with_context(|| format!("{program} did not start"))?;
-    if !output.status.success() {
-        bail!(
-            "{program} failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
-    let start = Instant::now();
-    while !holds() {
-        ensure!(start.elapsed() < DEADLINE, "waited in vain until {what}");
-        thread::sleep(POLL);
-    }
-    Ok(())
 }
