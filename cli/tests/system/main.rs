@@ -14,6 +14,7 @@ mod engine_restart;
 mod examples;
 mod follow;
 mod full_disk;
+mod kill_rollouts;
 mod kills;
 mod lifecycle;
 mod liveness;

@@ -132,6 +132,11 @@ impl FakeEngine {
         self.world().starts.get(program).copied().unwrap_or(0)
     }
 
+    /// The most instances of `program` that ever ran at once.
+    pub fn most_at_once(&self, program: &ProgramId) -> usize {
+        self.world().most.get(program).copied().unwrap_or(0)
+    }
+
     /// Puts an instance there, called `container`, that no host asked for.
     pub fn plant(&self, instance: InstanceId, container: ContainerId) {
         self.world().place(instance, container, Made::default());

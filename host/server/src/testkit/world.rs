@@ -19,6 +19,8 @@ pub(super) struct World {
     pub(super) is_down: bool,
     made: u64,
     pub(super) starts: BTreeMap<ProgramId, u64>,
+    /// The most instances of each program that ran at once.
+    pub(super) most: BTreeMap<ProgramId, usize>,
     pub(super) images: BTreeMap<(ProgramId, BuildId), ImageId>,
     instances: BTreeMap<InstanceId, Container>,
     pub(super) exits: Option<mpsc::Sender<EndedInstance>>,
@@ -105,6 +107,10 @@ impl World {
         *self.starts.entry(instance.program.clone()).or_default() += 1;
         let id = container_id(self.made);
         self.place(instance.clone(), id.clone(), made);
+        let running = self.running().into_keys();
+        let count = running.filter(|it| it.program == instance.program).count();
+        let most = self.most.entry(instance.program.clone()).or_default();
+        *most = count.max(*most);
         id
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
@@ -94,6 +94,7 @@ async fn a_host() {
     };
     end_with_parent();
     let setup = Setup::remote(Path::new(&data), engine.into()).unwrap();
+    let setup = setup.reached_at(Ipv4Addr::LOCALHOST.into());
     let host = TestHost::start(setup).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{MARK}{}", listener.local_addr().unwrap());

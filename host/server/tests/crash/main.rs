@@ -14,4 +14,5 @@ mod client;
 mod many;
 mod model;
 mod points;
+mod rollouts;
 mod rounds;
