@@ -7,7 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
-use hersh_program::{Cause, ImageId, InstanceId, InstanceNumber, Manifest, NetworkMode, ProgramId};
+use hersh_program::{
+    Cause, DeployStrategy, ImageId, InstanceId, InstanceNumber, Manifest, NetworkMode, ProgramId,
+};
 use hersh_sandbox::{
     Bounds, Contract, ContractProofs, Evidence, Fact, Kernel, MIN_MEMORY_BYTES, MIN_PIDS, Spec,
     StartError,
@@ -81,6 +83,26 @@ fn folders(change: impl FnOnce(&mut Vec<Folder>)) -> Property {
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn what_keeps_nothing_is_refused_with_the_programs_folder() {
+    let manifest = Manifest {
+        deploy: DeployStrategy::Overlap { drain_ms: 1 },
+        ..Manifest::default()
+    };
+    let spec = spec_on(Kernel::Gvisor, &manifest);
+    verify(&spec, &made(&spec)).unwrap();
+    let mut facts = made(&spec);
+    facts.retain(|fact| fact.name() != PropertyName::Folders);
+    facts.push(declared(folders(|_| {})));
+    let refused = verify(&spec, &facts).unwrap_err();
+    assert_eq!(refused.contract, Contract::OneWritableVolume);
+    // Nor is a folder in memory taken for the folder of a program that keeps something.
+    let mut facts = made(&self::spec());
+    facts.retain(|fact| fact.name() != PropertyName::MemoryFolders);
+    facts.push(declared(Property::MemoryFolders(spec.memory_folders())));
+    assert!(verify(&self::spec(), &facts).is_err());
 }
 
 /// What may be found and is not what was asked: at least one of each property.

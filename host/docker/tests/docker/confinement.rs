@@ -1,9 +1,11 @@
 //! What a program finds when it tries the walls.
 
-use hersh_program::ExitReason;
+use hersh_program::{DeployStrategy, ExitReason, InstanceNumber};
 use hersh_sandbox::{MEMORY_FOLDERS, Runtime};
 
 use crate::world::{World, until};
+
+const MIB: u64 = 1024 * 1024;
 
 /// Tries to write in every folder of every mount, and beside it.
 const WRITE_EVERYWHERE: &str = r#"
@@ -100,7 +102,6 @@ async fn a_user_namespace_gives_nothing_over_the_sandbox() {
 
 #[tokio::test]
 async fn limits_are_those_asked() {
-    const MIB: u64 = 1024 * 1024;
     let world = World::new();
     let image = world.script("sleep 1000").await;
     let spec = world.spec(&image, |manifest| {
@@ -150,6 +151,40 @@ async fn nothing_in_a_folder_in_memory_may_be_executed() {
     }
     let tried = "cp /bin/busybox /state/sh && /state/sh -c 'echo ran'; rm /state/sh";
     assert_eq!(world.inside(id.as_str(), tried).await, "ran\n");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_state_in_memory_is_each_instance_s_own() {
+    let world = World::new();
+    let image = world.script("sleep 1000").await;
+    let overlap = |number: u64| {
+        let mut spec = world.spec(&image, |manifest| {
+            manifest.deploy = DeployStrategy::Overlap { drain_ms: 1 };
+            manifest.limits.tmp_bytes = 3 * MIB;
+        });
+        spec.instance.number = InstanceNumber(number);
+        spec
+    };
+    let first = world.runtime.start(overlap(1)).await.unwrap();
+    let second = world.runtime.start(overlap(2)).await.unwrap();
+    let (one, two) = (first.container.as_str(), second.container.as_str());
+    assert_eq!(
+        world
+            .inside(one, "echo one > /state/x; cat /state/x; ls $HOME")
+            .await,
+        "one\nx\n"
+    );
+    assert_eq!(world.inside(two, "ls /state").await, "");
+    let fill =
+        "dd if=/dev/zero of=/state/full bs=1024 count=4096 2>/dev/null; stat -c %s /state/full";
+    let filled = world.inside(two, fill).await;
+    assert_eq!(filled.trim().parse(), Ok(3 * MIB));
+    let tried = "cp /bin/busybox /state/sh && /state/sh -c 'echo ran'";
+    let said = world.inside(one, tried).await;
+    assert!(said.contains("Permission denied"), "{said}");
+    let kept = world.storage.paths(&world.program).state;
+    assert_eq!(std::fs::read_dir(kept).unwrap().count(), 0);
     world.stop().await;
 }
 
