@@ -213,8 +213,7 @@ fn rows(
     rows.extend(waiting.map(|waiting| ("newer", waiting)));
     rows.extend(rollout::failed(view).map(|failed| ("last", failed)));
     rows.extend(view.image_id.iter().map(|image| ("image", image.clone())));
-    let instance = view.instance.iter();
-    rows.extend(instance.map(|number| ("instance", number.to_string())));
+    rows.extend(rollout::instances(view).map(|instances| ("instance", instances)));
     let container = view.container_id.iter();
     rows.extend(container.map(|container| ("container", container.clone())));
     rows.push(("limits", limits(&view.manifest.resources)));

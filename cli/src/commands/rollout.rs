@@ -69,6 +69,17 @@ pub(super) fn failed(view: &ProgramView) -> Option<String> {
     Some(format!("revision {} {what}{cause}", end.revision))
 }
 
+/// Returns the number of the instance that is up, with that of the one that leaves.
+pub(super) fn instances(view: &ProgramView) -> Option<String> {
+    let up = view.instance?;
+    Some(match view.leaving_instance {
+        Some(leaving) => {
+            format!("{up}; instance {leaving} is stopped once its requests have ended")
+        }
+        None => up.to_string(),
+    })
+}
+
 /// Returns the failure of a revision that was to run, of a program whose current revision is another one.
 pub(super) fn came_to_nothing(number: u64, view: &ProgramView) -> Failure {
     let end = view.last_rollout.as_ref();
@@ -196,6 +207,18 @@ mod tests {
                 (found, _) => panic!("{change}: {found:?}"),
             }
         }
+    }
+
+    #[test]
+    fn an_instance_that_leaves_is_told_beside_the_one_that_is_up() {
+        let up = json!({ "instance": 3 });
+        assert_eq!(instances(&view(&up)).unwrap(), "3");
+        let both = json!({ "instance": 3, "leaving_instance": 2 });
+        let told = instances(&view(&both)).unwrap();
+        assert_eq!(
+            told,
+            "3; instance 2 is stopped once its requests have ended"
+        );
     }
 
     #[test]
