@@ -37,4 +37,4 @@ pub use operation::{Answer, EndedInstance, Fate, Operation, OperationOutcome, Re
 pub use process::Process;
 pub use remote::serve as serve_engine;
 pub use runtime::FakeRuntime;
-pub use simulation::ProgramHistory;
+pub use simulation::{ProgramHistory, ProgramStep};
