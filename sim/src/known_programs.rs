@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use hersh_host::testkit::ProgramHistory;
-use hersh_program::Event;
+use hersh_program::{Event, ProgramId, RevisionNumber};
 
 /// A kind of command; each kind leaves an event of its own in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,11 +18,24 @@ pub(crate) enum CommandKind {
     Stop,
     Restart,
     Replace,
+    /// To this revision, or to the one before.
+    RollBack(Option<RevisionNumber>),
     Delete,
 }
 
+/// The answer to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommandAnswer {
+    Status(u16),
+    /// The revision to go back to is not kept.
+    NoSuchRevision,
+    /// There is no revision to go back to.
+    NoEarlierRevision,
+}
+
 impl CommandKind {
-    const ALL: [Self; 5] = [
+    /// All kinds but roll-backs, which are told apart by their revisions.
+    const PLAIN: [Self; 5] = [
         Self::Start,
         Self::Stop,
         Self::Restart,
@@ -31,15 +44,15 @@ impl CommandKind {
     ];
 
     /// The command that left `event`, if one did.
-    fn of(event: &Event) -> Option<Self> {
+    pub(crate) fn of(event: &Event) -> Option<Self> {
         match event {
             Event::UserStartRequested => Some(Self::Start),
             Event::UserStopRequested => Some(Self::Stop),
             Event::UserRestartRequested => Some(Self::Restart),
             Event::UserDeleteRequested => Some(Self::Delete),
             Event::SourceReplaced { .. } => Some(Self::Replace),
-            Event::UserRollBackRequested { .. }
-            | Event::HostStarted { .. }
+            Event::UserRollBackRequested { revision } => Some(Self::RollBack(Some(*revision))),
+            Event::HostStarted { .. }
             | Event::InstanceNotAlive { .. }
             | Event::InstanceAlive { .. }
             | Event::InstanceSettled { .. }
@@ -133,7 +146,26 @@ impl KnownPrograms {
     }
 
     /// Notes the answer to a command.
-    pub(crate) fn end(&mut self, number: u64, status: u16) -> Result<(), String> {
+    pub(crate) fn end(&mut self, number: u64, answer: CommandAnswer) -> Result<(), String> {
+        match answer {
+            CommandAnswer::Status(status) => self.end_with(number, status),
+            CommandAnswer::NoEarlierRevision => {
+                self.pending.remove(&number);
+                Ok(())
+            }
+            // It may be in the journal, and changed nothing.
+            CommandAnswer::NoSuchRevision => {
+                if let Some(pending) = self.pending.remove(&number)
+                    && let Some(known) = self.programs.get_mut(&pending.name)
+                {
+                    *known.uncertain.entry(pending.kind).or_default() += 1;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn end_with(&mut self, number: u64, status: u16) -> Result<(), String> {
         let Some(pending) = self.pending.remove(&number) else {
             return Ok(());
         };
@@ -286,11 +318,13 @@ impl KnownProgram {
                 stored.owner, self.owner
             ));
         }
-        for kind in CommandKind::ALL {
-            let events = stored.records.iter().map(|record| &record.event);
-            let found = events
-                .filter(|event| CommandKind::of(event) == Some(kind))
-                .count() as u64;
+        let events = stored.records.iter().map(|record| &record.event);
+        let mut journaled: BTreeMap<CommandKind, u64> = BTreeMap::new();
+        for kind in events.filter_map(CommandKind::of) {
+            *journaled.entry(kind).or_default() += 1;
+        }
+        for kind in CommandKind::PLAIN {
+            let found = journaled.get(&kind).copied().unwrap_or(0);
             let done = self.done.get(&kind).copied().unwrap_or(0);
             let uncertain = self.uncertain.get(&kind).copied().unwrap_or(0);
             // A delete that finds the program gone leaves no event.
@@ -308,7 +342,38 @@ impl KnownProgram {
                 self.done.insert(kind, found);
             }
         }
+        self.compare_roll_backs(name, &journaled)?;
         self.uncertain.clear();
+        Ok(())
+    }
+
+    /// Does the same for roll-backs. One that named no revision may have gone to any.
+    fn compare_roll_backs(
+        &mut self,
+        name: &ProgramId,
+        journaled: &BTreeMap<CommandKind, u64>,
+    ) -> Result<(), String> {
+        let is_roll_back = |kind: &CommandKind| matches!(kind, CommandKind::RollBack(_));
+        let all = |commands: &BTreeMap<CommandKind, u64>| -> u64 {
+            let of = commands.iter().filter(|(kind, _)| is_roll_back(kind));
+            of.map(|(_, count)| count).sum()
+        };
+        let (found, done, uncertain) = (all(journaled), all(&self.done), all(&self.uncertain));
+        let named = self
+            .done
+            .iter()
+            .filter(|(kind, _)| is_roll_back(kind) && **kind != CommandKind::RollBack(None));
+        let mut named = named.map(|(kind, done)| (journaled.get(kind).copied(), done));
+        let is_lost = named.any(|(found, done)| found.unwrap_or(0) < *done);
+        if is_lost || !(done..=done + uncertain).contains(&found) {
+            return Err(format!(
+                "the journal of {name} has {journaled:?}, acknowledged were {:?}, perhaps {:?} more",
+                self.done, self.uncertain
+            ));
+        }
+        self.done.retain(|kind, _| !is_roll_back(kind));
+        let roll_backs = journaled.iter().filter(|(kind, _)| is_roll_back(kind));
+        self.done.extend(roll_backs);
         Ok(())
     }
 }

@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::{
     fault_plan::Fault,
     known_programs::{CommandKind, KnownProgram},
+    revisions,
     shared::{ADMIN, Ask, Shared},
+    silence,
 };
 
 type Outcome = Result<(), String>;
@@ -26,6 +28,7 @@ pub(crate) fn at_any_time(shared: &Shared, host: &TestHost) -> Outcome {
     }
     for program in &programs {
         check_container(shared, program, running.get(&program.id))?;
+        revisions::planned_runs(shared, program)?;
     }
     let is_known = |id: &ProgramId| programs.iter().any(|program| program.id == *id);
     let is_unowned = |(id, container): &(&ProgramId, &ContainerId)| {
@@ -152,7 +155,7 @@ pub(crate) fn is_fold(host: &TestHost, stored: &[ProgramHistory]) -> Outcome {
 }
 
 /// No program that was Ready was stopped unless somebody asked for it or its container ended.
-pub(crate) fn was_not_interrupted(shared: &Shared, stored: &ProgramHistory) -> Outcome {
+fn was_not_interrupted(shared: &Shared, stored: &ProgramHistory) -> Outcome {
     let mut ready: Option<ContainerId> = None;
     for record in &stored.records {
         let stops = |(_, effect): &(_, Effect)| matches!(effect, Effect::StopInstances { .. });
@@ -165,9 +168,12 @@ pub(crate) fn was_not_interrupted(shared: &Shared, stored: &ProgramHistory) -> O
                 | Event::UserRollBackRequested { .. } => true,
                 // The next revision is built: it takes the instance's place.
                 Event::BuildFinished { result, .. } => result.is_ok(),
-                // The simulated programs always answer.
-                Event::InstanceNotAlive { .. } | Event::InstanceAlive { .. } => false,
-                Event::InstanceSettled { .. } => false,
+                Event::InstanceNotAlive {
+                    container: silent,
+                    failures,
+                    ..
+                } => silent == container && silence::was_silent(shared, silent, *failures),
+                Event::InstanceAlive { .. } | Event::InstanceSettled { .. } => false,
                 Event::InstanceEnded { .. }
                 | Event::HostStarted {
                     orphan: Some(_), ..
@@ -204,6 +210,13 @@ pub(crate) fn was_not_interrupted(shared: &Shared, stored: &ProgramHistory) -> O
     Ok(())
 }
 
+/// Each step that the journal holds was right.
+pub(crate) fn history_is_right(shared: &Shared, stored: &ProgramHistory) -> Outcome {
+    was_not_interrupted(shared, stored)?;
+    silence::is_told_truly(shared, stored)?;
+    revisions::each_step_is_right(stored)
+}
+
 /// Whether a program can't start because somebody had it removed and a fault ended that late: its source
 /// went first. Without such a command no source may ever be missing.
 fn is_half_removed(known: &KnownProgram, cause: &Cause) -> bool {
@@ -214,20 +227,32 @@ fn is_half_removed(known: &KnownProgram, cause: &Cause) -> bool {
 
 /// Once all is quiet: each program is where its last command leads, or a fault that was made says why
 /// not.
-pub(crate) fn last_commands_are_carried_out(shared: &Shared, host: &TestHost) -> Outcome {
+pub(crate) fn last_commands_are_carried_out(
+    shared: &Shared,
+    host: &TestHost,
+    stored: &[ProgramHistory],
+) -> Outcome {
     let running = shared.engine.running();
     let known_programs = shared.known_programs();
+    for stored in stored {
+        let known = known_programs.programs.get(stored.program.id.as_str());
+        revisions::come_from_commands(stored, known.and_then(|known| known.last_command))?;
+    }
     for program in host.programs() {
         let known = known_programs.programs.get(program.id.as_str());
         let last_command = known.and_then(|known| known.last_command);
         let runs = running.contains_key(&program.id);
         let made = |fault| shared.fault_plan.has_made(&program.id, fault);
         let is_fulfilled = match (&program.state, last_command) {
-            (State::Ready(_), Some(CommandKind::Start | CommandKind::Restart) | None) => runs,
+            (
+                State::Ready(_),
+                Some(CommandKind::Start | CommandKind::Restart | CommandKind::RollBack(_)) | None,
+            ) => runs,
             (State::Created | State::Stopped(_), Some(CommandKind::Stop) | None) => !runs,
-            (State::Stopped(_), Some(CommandKind::Start | CommandKind::Restart)) => {
-                made(Fault::ExitsClean) && !runs
-            }
+            (
+                State::Stopped(_),
+                Some(CommandKind::Start | CommandKind::Restart | CommandKind::RollBack(_)),
+            ) => made(Fault::ExitsClean) && !runs,
             (State::Error(failed), _) => {
                 shared.fault_plan.explains(&program.id, &failed.cause)
                     || known.is_some_and(|known| is_half_removed(known, &failed.cause))
