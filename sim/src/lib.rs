@@ -16,6 +16,7 @@
 //! that fails other than by being full; what a power cut does below SQLite. The secrets and ids of
 //! tokens are really random and stay out of the trace.
 
+mod accounts;
 mod deploy;
 mod fault_plan;
 mod hosts;

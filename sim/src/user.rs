@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use hersh_host::testkit::TestHost;
 use hersh_machine::SplitMix64;
 use hersh_program::RevisionNumber;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     deploy,
     known_programs::CommandKind,
     laws, revisions,
-    shared::{ADMIN, Ask, MemberQuota, Shared, text_of},
+    shared::{ADMIN, Ask, Shared, text_of},
 };
 
 /// The longest that a user thinks, milliseconds.
@@ -21,7 +21,7 @@ const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// Keys of one user that may be used again.
 const KEYS_MAX: usize = 4;
 
-type Outcome = Result<(), String>;
+pub(crate) type Outcome = Result<(), String>;
 
 pub(crate) struct User {
     pub(crate) shared: Arc<Shared>,
@@ -60,11 +60,11 @@ impl User {
         }
     }
 
-    fn is_admin(&self) -> bool {
+    pub(crate) fn is_admin(&self) -> bool {
         self.name == ADMIN
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: &'static str,
         path: String,
@@ -157,11 +157,20 @@ impl User {
         Ok(())
     }
 
-    /// The name of one of the user's programs; of any for an admin.
-    fn pick_own(&mut self) -> Option<String> {
+    /// The names of the user's programs; of all for an admin.
+    fn own_names(&self) -> Vec<String> {
         let owner = (!self.is_admin()).then_some(self.name.as_str());
-        let names = self.shared.known_programs().names(owner);
+        self.shared.known_programs().names(owner)
+    }
+
+    fn pick_own(&mut self) -> Option<String> {
+        let names = self.own_names();
         (!names.is_empty()).then(|| self.pick(&names).clone())
+    }
+
+    /// Whether a program of the user stays: one that is removed may be another user's a moment later.
+    fn keeps(&self, name: &String) -> bool {
+        self.own_names().contains(name) && !self.shared.known_programs().is_being_removed(name)
     }
 
     async fn command(&mut self, kind: CommandKind) -> Outcome {
@@ -213,6 +222,9 @@ impl User {
         let count = if self.random.chance(4) { 12 } else { 1 };
         for _ in 0..count {
             self.give(&name, CommandKind::Replace).await?;
+            if !self.keeps(&name) {
+                break;
+            }
         }
         Ok(())
     }
@@ -232,7 +244,10 @@ impl User {
             }
             _any => Some(RevisionNumber(self.random.below(20))),
         };
-        self.give(&name, CommandKind::RollBack(revision)).await
+        match self.keeps(&name) {
+            true => self.give(&name, CommandKind::RollBack(revision)).await,
+            false => Ok(()),
+        }
     }
 
     /// A member's list holds all that is theirs and nothing else.
@@ -337,62 +352,11 @@ impl User {
         }
     }
 
-    async fn see_to_accounts(&mut self) -> Outcome {
-        match self.is_admin() {
-            true => self.change_quota().await,
-            false => self.renew_token().await,
-        }
-    }
-
-    async fn change_quota(&mut self) -> Outcome {
-        let members: Vec<String> = {
-            let people = self.shared.people();
-            people
-                .keys()
-                .filter(|name| *name != ADMIN)
-                .cloned()
-                .collect()
-        };
-        let member = self.pick(&members).clone();
-        let allowed = MemberQuota::draw(&mut self.random);
-        if let Some(person) = self.shared.people().get_mut(&member) {
-            // It may come into force before the answer is here.
-            person.allowed = None;
-            person.most = person.most.map(|most| most.or(allowed));
-        }
-        let body = json!({ "quota": allowed.to_json() });
-        let (status, _) = self.ask("PATCH", format!("/users/{member}"), &body).await?;
-        if let (200, Some(person)) = (status, self.shared.people().get_mut(&member)) {
-            person.allowed = Some(allowed);
-        }
-        Ok(())
-    }
-
-    async fn renew_token(&self) -> Outcome {
-        let asked = json!({ "scope": "operate" });
-        let (status, made) = self.ask("POST", "/tokens".into(), &asked).await?;
-        if status != 201 {
-            return Ok(());
-        }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let old = self.shared.person(&self.name);
-        if let Some(person) = self.shared.people().get_mut(&self.name) {
-            person.token = text(&made["secret"]);
-            person.token_id = text(&made["token"]["token_id"]);
-        }
-        let path = format!("/tokens/{}", old.token_id);
-        let (status, _) = self.ask("DELETE", path, &Value::Null).await?;
-        if let (204, Some(person)) = (status, self.shared.people().get_mut(&self.name)) {
-            person.revoked.push(old.token);
-        }
-        Ok(())
-    }
-
     fn program(&mut self, mark: Option<&str>) -> Value {
         deploy::program(&mut self.random, mark)
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         deploy::pick(&mut self.random, from)
     }
 }
