@@ -9,67 +9,9 @@
 use std::collections::BTreeMap;
 
 use hersh_host::testkit::ProgramHistory;
-use hersh_program::{Event, ProgramId, RevisionNumber};
+use hersh_program::ProgramId;
 
-/// A kind of command; each kind leaves an event of its own in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CommandKind {
-    Start,
-    Stop,
-    Restart,
-    Replace,
-    /// To this revision, or to the one before.
-    RollBack(Option<RevisionNumber>),
-    Delete,
-}
-
-/// The answer to a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CommandAnswer {
-    Status(u16),
-    /// The revision to go back to is not kept.
-    NoSuchRevision,
-    /// There is no revision to go back to.
-    NoEarlierRevision,
-}
-
-impl CommandKind {
-    /// All kinds but roll-backs, which are told apart by their revisions.
-    const PLAIN: [Self; 5] = [
-        Self::Start,
-        Self::Stop,
-        Self::Restart,
-        Self::Replace,
-        Self::Delete,
-    ];
-
-    /// The command that left `event`, if one did.
-    pub(crate) fn of(event: &Event) -> Option<Self> {
-        match event {
-            Event::UserStartRequested => Some(Self::Start),
-            Event::UserStopRequested => Some(Self::Stop),
-            Event::UserRestartRequested => Some(Self::Restart),
-            Event::UserDeleteRequested => Some(Self::Delete),
-            Event::SourceReplaced { .. } => Some(Self::Replace),
-            Event::UserRollBackRequested { revision } => Some(Self::RollBack(Some(*revision))),
-            Event::HostStarted { .. }
-            | Event::InstanceNotAlive { .. }
-            | Event::InstanceAlive { .. }
-            | Event::InstanceSettled { .. }
-            | Event::FoldersEnsured { .. }
-            | Event::BuildFinished { .. }
-            | Event::InstanceStarted { .. }
-            | Event::StartFailed { .. }
-            | Event::InstanceEnded { .. }
-            | Event::StopFinished { .. }
-            | Event::InstanceObserved { .. }
-            | Event::DeadlinePassed { .. }
-            | Event::RetryDue { .. }
-            | Event::Removed { .. }
-            | Event::HandlerPanicked { .. } => None,
-        }
-    }
-}
+use crate::command::{CommandAnswer, CommandKind};
 
 /// A program that its users know.
 #[derive(Clone, Debug)]
@@ -114,6 +56,9 @@ pub(crate) struct KnownPrograms {
     pub(crate) programs: BTreeMap<String, KnownProgram>,
     pending: BTreeMap<u64, PendingCommand>,
     creating: BTreeMap<u64, PendingCreate>,
+    /// Commands that were acknowledged while their name was being created: perhaps by the program that its
+    /// creator does not know of yet.
+    early: BTreeMap<String, BTreeMap<CommandKind, u64>>,
     next: u64,
 }
 
@@ -170,6 +115,9 @@ impl KnownPrograms {
             return Ok(());
         };
         let is_being_removed = self.is_being_removed(&pending.name);
+        if matches!(status, 200 | 202 | 204 | 504) {
+            self.note_early(&pending);
+        }
         let Some(known) = self.programs.get_mut(&pending.name) else {
             return Ok(());
         };
@@ -221,10 +169,27 @@ impl KnownPrograms {
         let Some(creating) = self.creating.remove(&number) else {
             return Ok(());
         };
-        let Some((name, created_at_ms)) = created else {
-            return Ok(());
-        };
-        self.appeared(name, creating.owner, created_at_ms)
+        if let Some((name, created_at_ms)) = created {
+            self.appeared(name, creating.owner, created_at_ms)?;
+        }
+        if let Some(name) = creating.name
+            && !self.is_being_created(&name)
+        {
+            self.early.remove(&name);
+        }
+        Ok(())
+    }
+
+    fn note_early(&mut self, command: &PendingCommand) {
+        if self.is_being_created(&command.name) {
+            let early = self.early.entry(command.name.clone()).or_default();
+            *early.entry(command.kind).or_default() += 1;
+        }
+    }
+
+    fn is_being_created(&self, name: &str) -> bool {
+        let mut names = self.creating.values().filter_map(|it| it.name.as_deref());
+        names.any(|creating| creating == name)
     }
 
     /// Returns whether a program may be removed at any time, or is gone.
@@ -238,6 +203,7 @@ impl KnownPrograms {
     /// Notes that the host died: the commands under way get no answer.
     pub(crate) fn crash(&mut self) {
         for pending in std::mem::take(&mut self.pending).into_values() {
+            self.note_early(&pending);
             if let Some(known) = self.programs.get_mut(&pending.name) {
                 *known.uncertain.entry(pending.kind).or_default() += 1;
                 known.note_last(pending.kind, false);
@@ -272,6 +238,7 @@ impl KnownPrograms {
             }
         }
         self.programs.retain(|name, _| is_stored(name));
+        self.early.clear();
         Ok(())
     }
 
@@ -289,7 +256,7 @@ impl KnownPrograms {
             created_at_ms,
             last_command: None,
             done: BTreeMap::new(),
-            uncertain: BTreeMap::new(),
+            uncertain: self.early.remove(&name).unwrap_or_default(),
         };
         self.programs.insert(name, known);
         Ok(())

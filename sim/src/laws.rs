@@ -7,8 +7,9 @@ use hersh_program::{Cause, ContainerId, Effect, Event, InstanceStatus, Program, 
 use serde_json::Value;
 
 use crate::{
+    command::CommandKind,
     fault_plan::Fault,
-    known_programs::{CommandKind, KnownProgram},
+    known_programs::KnownProgram,
     revisions,
     shared::{ADMIN, Ask, Shared},
     silence,

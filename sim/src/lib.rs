@@ -17,6 +17,7 @@
 //! tokens are really random and stay out of the trace.
 
 mod accounts;
+mod command;
 mod deploy;
 mod fault_plan;
 mod hosts;

@@ -14,7 +14,7 @@ use hersh_program::{
 use serde_json::Value;
 
 use crate::{
-    known_programs::{CommandAnswer, CommandKind},
+    command::{CommandAnswer, CommandKind},
     shared::Shared,
 };
 

@@ -8,9 +8,8 @@ use hersh_program::RevisionNumber;
 use serde_json::Value;
 
 use crate::{
-    deploy,
-    known_programs::CommandKind,
-    laws, revisions,
+    command::CommandKind,
+    deploy, laws, revisions,
     shared::{ADMIN, Ask, Shared, text_of},
 };
 
