@@ -90,12 +90,7 @@ impl Program {
         let rollout = ready.rollout.as_ref().filter(|it| it.step.is_started());
         let rollout = rollout.map(|it| &it.step.source().manifest);
         let comes = rollout.filter(|manifest| !manifest.deploy.keeps_state());
-        // What leaves is nearly always of the revision that the rollout goes back to.
-        let before = || {
-            self.fallback()
-                .map_or(self.manifest(), |it| &it.source.manifest)
-        };
-        comes.or_else(|| ready.leaving.as_ref().map(|_leaving| before()))
+        comes.or_else(|| ready.leaving.as_ref().map(|leaving| &leaving.manifest))
     }
 
     /// Returns the revision that is started if the rollout under way fails.

@@ -102,18 +102,17 @@ impl Supervisor {
             || program.rules < Rules::CURRENT
             || orphan.is_some()
             || stepper.seq() > 0 && concerns_restart(&program.state);
-        let (handle, run) = Driver::new(stepper, Arc::new(Adapter(handler)), journal)
+        let mut driver = Driver::new(stepper, Arc::new(Adapter(handler)), journal)
             .with_clock(clock)
-            .with_config(config)
-            .start();
+            .with_config(config);
         if tell {
-            // The mailbox is new and empty: there is room for one event.
-            drop(handle.send(Event::HostStarted {
+            driver = driver.with_first_event(Event::HostStarted {
                 numbers_instances: true,
                 rules: Rules::CURRENT,
                 orphan,
-            }));
+            });
         }
+        let (handle, run) = driver.start();
         tokio::spawn(run);
         Self { handle }
     }

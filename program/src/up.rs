@@ -1,11 +1,13 @@
 //! The details of a program that is up: its instance, and what goes on beside it.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, sync::Arc};
 
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Building, ContainerId, ImageId, InstanceNumber, RevisionNumber, Source, Starting};
+use crate::{
+    Building, ContainerId, ImageId, InstanceNumber, Manifest, RevisionNumber, Source, Starting,
+};
 
 /// A program that is up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,8 +145,8 @@ pub struct Leaving {
     pub op: OpId,
     /// The time at which the stop is asked for again, if it has not succeeded by then.
     pub deadline_ms: u64,
-    /// The time from the stop signal to the kill, milliseconds: the instance's manifest says it.
-    pub grace_ms: u64,
+    /// The manifest that the instance was started with.
+    pub manifest: Arc<Manifest>,
 }
 
 /// An open question to the runtime about a container.

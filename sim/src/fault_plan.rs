@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hersh_host::testkit::{CommitPoint, Fate, Operation, OperationOutcome, WriteFate};
+use hersh_host::testkit::{CommitPoint, Fate, Operation, OperationOutcome, Silence, WriteFate};
 use hersh_machine::SplitMix64;
 use hersh_program::{Cause, ContainerId, ProgramId};
 use tokio::{sync::Notify, time::Instant};
@@ -68,6 +68,7 @@ struct Rates {
     fails: u8,
     unavailable: u8,
     hangs: u8,
+    silent: u8,
     refuses: u8,
     lingers: u8,
 }
@@ -81,6 +82,7 @@ impl Rates {
             hangs: percent(4),
             refuses: percent(6),
             lingers: percent(30),
+            silent: percent(40),
             max_delay_ms: 1 + 20 * u64::from(percent(100)),
         }
     }
@@ -149,6 +151,11 @@ impl FaultPlan {
             return WriteFate::Proceed;
         }
         inner.draw_fate(point)
+    }
+
+    /// Draws how long an instance does not answer its liveness probe.
+    pub(crate) fn draw_silence(&self) -> Silence {
+        self.lock().draw_silence()
     }
 
     /// How many writes the journal has refused.
@@ -265,7 +272,13 @@ impl Inner {
             after: self.delay(),
             finishes_when_abandoned: self.random.chance(50),
             fate: Fate::Done,
+            silence: None,
         };
+        if let Operation::Start(..) = operation
+            && self.random.chance(self.rates.silent)
+        {
+            outcome.silence = Some(self.draw_silence());
+        }
         let fails = fails.filter(|_| self.random.chance(self.rates.fails));
         if let Some(fault) = fails {
             self.note(program, fault);
@@ -300,6 +313,13 @@ impl Inner {
         match self.random.chance(self.rates.lingers) {
             true => WriteFate::Linger(Duration::from_millis(self.random.below(100))),
             false => WriteFate::Proceed,
+        }
+    }
+
+    fn draw_silence(&mut self) -> Silence {
+        match self.random.chance(50) {
+            true => Silence::ForGood,
+            false => Silence::Probes(u32::try_from(1 + self.random.below(6)).unwrap_or(1)),
         }
     }
 

@@ -9,13 +9,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use hersh_host::testkit::{Setup, TestHost};
 use hersh_machine::SplitMix64;
-use hersh_program::{ContainerId, InstanceId, InstanceNumber, ProgramId, State};
+use hersh_program::{ContainerId, InstanceId, InstanceNumber, Program, ProgramId, State};
 use serde_json::{Value, json};
 
 use crate::{
     laws,
     outside_faults::OutsideFaults,
     shared::{ADMIN, Ask, MemberQuota, Person, Shared, text_of},
+    silence,
     user::User,
 };
 
@@ -179,7 +180,11 @@ impl Hosts<'_> {
         let host = self.start_host().await?;
         self.settle(&host).await?;
         laws::at_any_time(&self.shared, &host)?;
-        laws::last_commands_are_carried_out(&self.shared, &host)?;
+        let stored_now = stored(&host)?;
+        for program in &stored_now {
+            laws::history_is_right(&self.shared, program)?;
+        }
+        laws::last_commands_are_carried_out(&self.shared, &host, &stored_now)?;
         for program in host.programs() {
             self.start_and_stop(&host, program.id.as_str()).await?;
         }
@@ -199,7 +204,9 @@ impl Hosts<'_> {
     async fn settle(&self, host: &TestHost) -> Outcome {
         let is_moving = |state: &State| match state {
             State::Error(failed) => failed.retry.is_some(),
-            State::Ready(ready) => ready.check.is_some(),
+            State::Ready(ready) => {
+                ready.check.is_some() || ready.rollout.is_some() || ready.leaving.is_some()
+            }
             State::Building(_) | State::Starting(_) | State::Stopping(_) | State::Removed => true,
             State::Created | State::Stopped(_) => false,
         };
@@ -208,7 +215,8 @@ impl Hosts<'_> {
             // First of all each program has to hear that a host has begun.
             tokio::time::sleep(LOOK).await;
             let programs = host.programs();
-            let Some(moving) = programs.iter().find(|it| is_moving(&it.state)) else {
+            let is_open = |it: &Program| is_moving(&it.state) || silence::is_open(&self.shared, it);
+            let Some(moving) = programs.iter().find(|it| is_open(it)) else {
                 return Ok(());
             };
             if tokio::time::Instant::now() > until {
@@ -290,7 +298,7 @@ impl Hosts<'_> {
         laws::quotas_are_kept(&self.shared, &host).await?;
         for program in &stored {
             self.shared.trace.hash(&format!("{:?}", program.records));
-            laws::was_not_interrupted(&self.shared, program)?;
+            laws::history_is_right(&self.shared, program)?;
         }
         Ok(host)
     }

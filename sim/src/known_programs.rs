@@ -9,55 +9,9 @@
 use std::collections::BTreeMap;
 
 use hersh_host::testkit::ProgramHistory;
-use hersh_program::Event;
+use hersh_program::ProgramId;
 
-/// A kind of command; each kind leaves an event of its own in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CommandKind {
-    Start,
-    Stop,
-    Restart,
-    Replace,
-    Delete,
-}
-
-impl CommandKind {
-    const ALL: [Self; 5] = [
-        Self::Start,
-        Self::Stop,
-        Self::Restart,
-        Self::Replace,
-        Self::Delete,
-    ];
-
-    /// The command that left `event`, if one did.
-    fn of(event: &Event) -> Option<Self> {
-        match event {
-            Event::UserStartRequested => Some(Self::Start),
-            Event::UserStopRequested => Some(Self::Stop),
-            Event::UserRestartRequested => Some(Self::Restart),
-            Event::UserDeleteRequested => Some(Self::Delete),
-            Event::SourceReplaced { .. } => Some(Self::Replace),
-            Event::UserRollBackRequested { .. }
-            | Event::UserBuildRequested
-            | Event::HostStarted { .. }
-            | Event::InstanceNotAlive { .. }
-            | Event::InstanceAlive { .. }
-            | Event::InstanceSettled { .. }
-            | Event::FoldersEnsured { .. }
-            | Event::BuildFinished { .. }
-            | Event::InstanceStarted { .. }
-            | Event::StartFailed { .. }
-            | Event::InstanceEnded { .. }
-            | Event::StopFinished { .. }
-            | Event::InstanceObserved { .. }
-            | Event::DeadlinePassed { .. }
-            | Event::RetryDue { .. }
-            | Event::Removed { .. }
-            | Event::HandlerPanicked { .. } => None,
-        }
-    }
-}
+use crate::command::{CommandAnswer, CommandKind};
 
 /// A program that its users know.
 #[derive(Clone, Debug)]
@@ -102,6 +56,9 @@ pub(crate) struct KnownPrograms {
     pub(crate) programs: BTreeMap<String, KnownProgram>,
     pending: BTreeMap<u64, PendingCommand>,
     creating: BTreeMap<u64, PendingCreate>,
+    /// Commands that were acknowledged while their name was being created: perhaps by the program that its
+    /// creator does not know of yet.
+    early: BTreeMap<String, BTreeMap<CommandKind, u64>>,
     next: u64,
 }
 
@@ -134,11 +91,33 @@ impl KnownPrograms {
     }
 
     /// Notes the answer to a command.
-    pub(crate) fn end(&mut self, number: u64, status: u16) -> Result<(), String> {
+    pub(crate) fn end(&mut self, number: u64, answer: CommandAnswer) -> Result<(), String> {
+        match answer {
+            CommandAnswer::Status(status) => self.end_with(number, status),
+            CommandAnswer::NoEarlierRevision => {
+                self.pending.remove(&number);
+                Ok(())
+            }
+            // It may be in the journal, and changed nothing.
+            CommandAnswer::NoSuchRevision => {
+                if let Some(pending) = self.pending.remove(&number)
+                    && let Some(known) = self.programs.get_mut(&pending.name)
+                {
+                    *known.uncertain.entry(pending.kind).or_default() += 1;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn end_with(&mut self, number: u64, status: u16) -> Result<(), String> {
         let Some(pending) = self.pending.remove(&number) else {
             return Ok(());
         };
         let is_being_removed = self.is_being_removed(&pending.name);
+        if matches!(status, 200 | 202 | 204 | 504) {
+            self.note_early(&pending);
+        }
         let Some(known) = self.programs.get_mut(&pending.name) else {
             return Ok(());
         };
@@ -190,10 +169,27 @@ impl KnownPrograms {
         let Some(creating) = self.creating.remove(&number) else {
             return Ok(());
         };
-        let Some((name, created_at_ms)) = created else {
-            return Ok(());
-        };
-        self.appeared(name, creating.owner, created_at_ms)
+        if let Some((name, created_at_ms)) = created {
+            self.appeared(name, creating.owner, created_at_ms)?;
+        }
+        if let Some(name) = creating.name
+            && !self.is_being_created(&name)
+        {
+            self.early.remove(&name);
+        }
+        Ok(())
+    }
+
+    fn note_early(&mut self, command: &PendingCommand) {
+        if self.is_being_created(&command.name) {
+            let early = self.early.entry(command.name.clone()).or_default();
+            *early.entry(command.kind).or_default() += 1;
+        }
+    }
+
+    fn is_being_created(&self, name: &str) -> bool {
+        let mut names = self.creating.values().filter_map(|it| it.name.as_deref());
+        names.any(|creating| creating == name)
     }
 
     /// Returns whether a program may be removed at any time, or is gone.
@@ -207,6 +203,7 @@ impl KnownPrograms {
     /// Notes that the host died: the commands under way get no answer.
     pub(crate) fn crash(&mut self) {
         for pending in std::mem::take(&mut self.pending).into_values() {
+            self.note_early(&pending);
             if let Some(known) = self.programs.get_mut(&pending.name) {
                 *known.uncertain.entry(pending.kind).or_default() += 1;
                 known.note_last(pending.kind, false);
@@ -241,6 +238,7 @@ impl KnownPrograms {
             }
         }
         self.programs.retain(|name, _| is_stored(name));
+        self.early.clear();
         Ok(())
     }
 
@@ -258,7 +256,7 @@ impl KnownPrograms {
             created_at_ms,
             last_command: None,
             done: BTreeMap::new(),
-            uncertain: BTreeMap::new(),
+            uncertain: self.early.remove(&name).unwrap_or_default(),
         };
         self.programs.insert(name, known);
         Ok(())
@@ -267,8 +265,14 @@ impl KnownPrograms {
 
 impl KnownProgram {
     fn note_last(&mut self, kind: CommandKind, is_clear: bool) {
-        if kind != CommandKind::Replace {
-            self.last_command = is_clear.then_some(kind);
+        match kind {
+            // They change nothing of whether the program runs.
+            CommandKind::Replace | CommandKind::Build => {}
+            CommandKind::Start
+            | CommandKind::Stop
+            | CommandKind::Restart
+            | CommandKind::RollBack(_)
+            | CommandKind::Delete => self.last_command = is_clear.then_some(kind),
         }
     }
 
@@ -287,11 +291,13 @@ impl KnownProgram {
                 stored.owner, self.owner
             ));
         }
-        for kind in CommandKind::ALL {
-            let events = stored.records.iter().map(|record| &record.event);
-            let found = events
-                .filter(|event| CommandKind::of(event) == Some(kind))
-                .count() as u64;
+        let events = stored.records.iter().map(|record| &record.event);
+        let mut journaled: BTreeMap<CommandKind, u64> = BTreeMap::new();
+        for kind in events.filter_map(CommandKind::of) {
+            *journaled.entry(kind).or_default() += 1;
+        }
+        for kind in CommandKind::PLAIN {
+            let found = journaled.get(&kind).copied().unwrap_or(0);
             let done = self.done.get(&kind).copied().unwrap_or(0);
             let uncertain = self.uncertain.get(&kind).copied().unwrap_or(0);
             // A delete that finds the program gone leaves no event.
@@ -309,7 +315,38 @@ impl KnownProgram {
                 self.done.insert(kind, found);
             }
         }
+        self.compare_roll_backs(name, &journaled)?;
         self.uncertain.clear();
+        Ok(())
+    }
+
+    /// Does the same for roll-backs. One that named no revision may have gone to any.
+    fn compare_roll_backs(
+        &mut self,
+        name: &ProgramId,
+        journaled: &BTreeMap<CommandKind, u64>,
+    ) -> Result<(), String> {
+        let is_roll_back = |kind: &CommandKind| matches!(kind, CommandKind::RollBack(_));
+        let all = |commands: &BTreeMap<CommandKind, u64>| -> u64 {
+            let of = commands.iter().filter(|(kind, _)| is_roll_back(kind));
+            of.map(|(_, count)| count).sum()
+        };
+        let (found, done, uncertain) = (all(journaled), all(&self.done), all(&self.uncertain));
+        let named = self
+            .done
+            .iter()
+            .filter(|(kind, _)| is_roll_back(kind) && **kind != CommandKind::RollBack(None));
+        let mut named = named.map(|(kind, done)| (journaled.get(kind).copied(), done));
+        let is_lost = named.any(|(found, done)| found.unwrap_or(0) < *done);
+        if is_lost || !(done..=done + uncertain).contains(&found) {
+            return Err(format!(
+                "the journal of {name} has {journaled:?}, acknowledged were {:?}, perhaps {:?} more",
+                self.done, self.uncertain
+            ));
+        }
+        self.done.retain(|kind, _| !is_roll_back(kind));
+        let roll_backs = journaled.iter().filter(|(kind, _)| is_roll_back(kind));
+        self.done.extend(roll_backs);
         Ok(())
     }
 }

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 
 use hersh_host::testkit::{ProgramHistory, TestHost};
-use hersh_program::{Cause, ContainerId, Effect, Event, InstanceStatus, Program, ProgramId, State};
+use hersh_program::{
+    Cause, ContainerId, InstanceId, InstanceNumber, Program, ProgramId, Revisions, State,
+};
 use serde_json::Value;
 
 use crate::{
+    command::CommandKind,
     fault_plan::Fault,
-    known_programs::{CommandKind, KnownProgram},
+    interrupted,
+    known_programs::KnownProgram,
+    revisions,
     shared::{ADMIN, Ask, Shared},
+    silence,
 };
 
 type Outcome = Result<(), String>;
@@ -19,32 +25,54 @@ const MIB: u64 = 1 << 20;
 /// Holds the host, its engine and the quotas against each other; between any two steps.
 pub(crate) fn at_any_time(shared: &Shared, host: &TestHost) -> Outcome {
     let programs = host.programs();
-    let running = shared.engine.running();
-    let instances = shared.engine.instances();
-    if instances.len() != running.len() {
-        return Err(format!("a program runs twice: {instances:?}"));
-    }
+    let running = shared.engine.containers();
     for program in &programs {
-        check_container(shared, program, running.get(&program.id))?;
+        let own = running.iter().filter(|(it, _)| it.program == program.id);
+        let own: BTreeMap<InstanceNumber, &ContainerId> =
+            own.map(|(it, container)| (it.number, container)).collect();
+        check_count(program, &own)?;
+        check_container(shared, program, &own)?;
+        revisions::planned_runs(shared, program)?;
     }
     let is_known = |id: &ProgramId| programs.iter().any(|program| program.id == *id);
-    let is_unowned = |(id, container): &(&ProgramId, &ContainerId)| {
-        !is_known(id) && !shared.fault_plan.was_left_behind(container)
+    let is_unowned = |(instance, container): &(&InstanceId, &ContainerId)| {
+        !is_known(&instance.program) && !shared.fault_plan.was_left_behind(container)
     };
     match running.iter().find(is_unowned) {
-        Some((id, _)) => Err(format!("{id} runs and no program owns it")),
+        Some((instance, _)) => Err(format!("{instance} runs and no program owns it")),
         None => check_quotas(shared, host, &programs),
     }
 }
 
+/// Two instances run at once only of a program with overlap, and the program accounts for both.
+fn check_count(program: &Program, own: &BTreeMap<InstanceNumber, &ContainerId>) -> Outcome {
+    let kept = program.revisions.iter().flat_map(Revisions::iter);
+    let mut manifests = kept.map(|revision| &revision.source.manifest);
+    let overlaps = manifests.any(|manifest| !manifest.deploy.keeps_state());
+    let is_accounted = own.keys().all(|number| program.accounts_for(*number));
+    match own.len() {
+        0 | 1 => Ok(()),
+        2 if overlaps && is_accounted => Ok(()),
+        _many => Err(format!(
+            "{} runs too often: {own:?}, {program:?}",
+            program.id
+        )),
+    }
+}
+
 /// A Ready program runs in its container unless somebody ended that; at rest nothing runs.
-fn check_container(shared: &Shared, program: &Program, runs: Option<&ContainerId>) -> Outcome {
+fn check_container(
+    shared: &Shared,
+    program: &Program,
+    own: &BTreeMap<InstanceNumber, &ContainerId>,
+) -> Outcome {
     let id = &program.id;
+    let mut runs = own.values();
     match &program.state {
-        State::Ready(ready) if runs != Some(&ready.container) => {
+        State::Ready(ready) if !own.values().any(|it| **it == ready.container) => {
             match shared.fault_plan.was_ended_from_outside(&ready.container) {
                 true => Ok(()),
-                false => Err(format!("{id} is Ready and was interrupted: {runs:?} runs")),
+                false => Err(format!("{id} is Ready and was interrupted: {own:?} runs")),
             }
         }
         State::Error(failed)
@@ -53,7 +81,7 @@ fn check_container(shared: &Shared, program: &Program, runs: Option<&ContainerId
             Err(format!("{id} goes on with an image that is gone"))
         }
         State::Created | State::Stopped(_) | State::Removed
-            if runs.is_some_and(|it| !shared.fault_plan.was_left_behind(it)) =>
+            if runs.any(|it| !shared.fault_plan.was_left_behind(it)) =>
         {
             Err(format!("{id} is {} and runs", program.state.name()))
         }
@@ -113,12 +141,16 @@ fn most_memory_bytes(program: &Program) -> u64 {
     let manifests = next.iter().map(|revision| &revision.source.manifest);
     let wanted = [&program.source.manifest].into_iter();
     let memory = wanted.chain(manifests).map(|it| it.limits.memory_bytes);
-    memory.max().unwrap_or_default()
+    let one_bytes = memory.max().unwrap_or_default();
+    let beside = program.manifest_beside().map(|it| it.limits.memory_bytes);
+    let both_bytes = beside.map(|beside| beside + program.manifest().limits.memory_bytes);
+    one_bytes.max(both_bytes.unwrap_or_default())
 }
 
 fn will_run(program: &Program) -> bool {
     match &program.state {
-        State::Building(_) | State::Starting(_) | State::Ready(_) => true,
+        State::Building(building) => building.then.is_start(),
+        State::Starting(_) | State::Ready(_) => true,
         State::Error(failed) => failed.retry.is_some(),
         State::Created | State::Stopping(_) | State::Stopped(_) | State::Removed => false,
     }
@@ -151,58 +183,11 @@ pub(crate) fn is_fold(host: &TestHost, stored: &[ProgramHistory]) -> Outcome {
     Ok(())
 }
 
-/// No program that was Ready was stopped unless somebody asked for it or its container ended.
-pub(crate) fn was_not_interrupted(shared: &Shared, stored: &ProgramHistory) -> Outcome {
-    let mut ready: Option<ContainerId> = None;
-    for record in &stored.records {
-        let stops = |(_, effect): &(_, Effect)| matches!(effect, Effect::StopInstances { .. });
-        let is_stopped = record.effects.iter().any(stops);
-        if let (true, Some(container)) = (is_stopped, &ready) {
-            let is_right = match &record.event {
-                Event::UserStopRequested
-                | Event::UserRestartRequested
-                | Event::UserDeleteRequested
-                | Event::UserRollBackRequested { .. }
-                | Event::UserBuildRequested => true,
-                // The next revision is built: it takes the instance's place.
-                Event::BuildFinished { result, .. } => result.is_ok(),
-                // The simulated programs always answer.
-                Event::InstanceNotAlive { .. } | Event::InstanceAlive { .. } => false,
-                Event::InstanceSettled { .. } => false,
-                Event::InstanceEnded { .. }
-                | Event::HostStarted {
-                    orphan: Some(_), ..
-                } => shared.fault_plan.was_ended_from_outside(container),
-                Event::InstanceObserved { result, .. } => {
-                    !matches!(result, Ok(InstanceStatus::Running(same)) if same == container)
-                        && shared.fault_plan.was_ended_from_outside(container)
-                }
-                Event::UserStartRequested
-                | Event::SourceReplaced { .. }
-                | Event::HostStarted { orphan: None, .. }
-                | Event::FoldersEnsured { .. }
-                | Event::InstanceStarted { .. }
-                | Event::StartFailed { .. }
-                | Event::StopFinished { .. }
-                | Event::DeadlinePassed { .. }
-                | Event::RetryDue { .. }
-                | Event::Removed { .. }
-                | Event::HandlerPanicked { .. } => false,
-            };
-            if !is_right {
-                return Err(format!(
-                    "{} was Ready in {container} and was stopped by {:?}",
-                    stored.program.id, record.event
-                ));
-            }
-        }
-        if is_stopped {
-            ready = None;
-        } else if let Event::InstanceStarted { started, .. } = &record.event {
-            ready = Some(started.container.clone());
-        }
-    }
-    Ok(())
+/// Each step that the journal holds was right.
+pub(crate) fn history_is_right(shared: &Shared, stored: &ProgramHistory) -> Outcome {
+    interrupted::was_not(shared, stored)?;
+    silence::is_told_truly(shared, stored)?;
+    revisions::each_step_is_right(stored)
 }
 
 /// Whether a program can't start because somebody had it removed and a fault ended that late: its source
@@ -215,20 +200,32 @@ fn is_half_removed(known: &KnownProgram, cause: &Cause) -> bool {
 
 /// Once all is quiet: each program is where its last command leads, or a fault that was made says why
 /// not.
-pub(crate) fn last_commands_are_carried_out(shared: &Shared, host: &TestHost) -> Outcome {
+pub(crate) fn last_commands_are_carried_out(
+    shared: &Shared,
+    host: &TestHost,
+    stored: &[ProgramHistory],
+) -> Outcome {
     let running = shared.engine.running();
     let known_programs = shared.known_programs();
+    for stored in stored {
+        let known = known_programs.programs.get(stored.program.id.as_str());
+        revisions::come_from_commands(stored, known.and_then(|known| known.last_command))?;
+    }
     for program in host.programs() {
         let known = known_programs.programs.get(program.id.as_str());
         let last_command = known.and_then(|known| known.last_command);
         let runs = running.contains_key(&program.id);
         let made = |fault| shared.fault_plan.has_made(&program.id, fault);
         let is_fulfilled = match (&program.state, last_command) {
-            (State::Ready(_), Some(CommandKind::Start | CommandKind::Restart) | None) => runs,
+            (
+                State::Ready(_),
+                Some(CommandKind::Start | CommandKind::Restart | CommandKind::RollBack(_)) | None,
+            ) => runs,
             (State::Created | State::Stopped(_), Some(CommandKind::Stop) | None) => !runs,
-            (State::Stopped(_), Some(CommandKind::Start | CommandKind::Restart)) => {
-                made(Fault::ExitsClean) && !runs
-            }
+            (
+                State::Stopped(_),
+                Some(CommandKind::Start | CommandKind::Restart | CommandKind::RollBack(_)),
+            ) => made(Fault::ExitsClean) && !runs,
             (State::Error(failed), _) => {
                 shared.fault_plan.explains(&program.id, &failed.cause)
                     || known.is_some_and(|known| is_half_removed(known, &failed.cause))

@@ -11,17 +11,23 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //! API, access, quotas, supervision, journal (SQLite), storage and build queue are the real ones, on
-//! tokio's current-thread runtime with paused time. Not simulated: sockets, TLS, the proxy and
-//! readiness probes; archives and reading logs, which use threads; a disk that fails other than by
-//! being full; what a power cut does below SQLite. The secrets and ids of tokens are really random
-//! and stay out of the trace.
+//! tokio's current-thread runtime with paused time. The engine answers liveness probes. Not simulated:
+//! sockets, TLS, the proxy and readiness probes; archives and reading logs, which use threads; a disk
+//! that fails other than by being full; what a power cut does below SQLite. The secrets and ids of
+//! tokens are really random and stay out of the trace.
 
+mod accounts;
+mod command;
+mod deploy;
 mod fault_plan;
 mod hosts;
+mod interrupted;
 mod known_programs;
 mod laws;
 mod outside_faults;
+mod revisions;
 mod shared;
+mod silence;
 mod trace;
 mod user;
 

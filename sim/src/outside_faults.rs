@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use hersh_host::testkit::{EndedInstance, TestHost};
 use hersh_machine::SplitMix64;
-use hersh_program::{ExitReason, ProgramId};
+use hersh_program::{ContainerId, ExitReason, ProgramId};
 
 use crate::{
     fault_plan::{Fault, HostFault},
@@ -34,7 +34,8 @@ impl OutsideFaults {
         loop {
             let pause = Duration::from_millis(self.random.below(PAUSE_MS));
             tokio::time::sleep(pause).await;
-            match self.random.below(20) {
+            match self.random.below(27) {
+                20.. => self.silence_one(),
                 0..12 => self.end_one(),
                 12..15 => self.engine_down(),
                 15..17 => self.disk_full(),
@@ -78,6 +79,23 @@ impl OutsideFaults {
         };
         self.note(&ended, fault);
         self.tell(ended);
+    }
+
+    /// One instance stops to answer its liveness probe, often the newest: its revision may not have settled.
+    fn silence_one(&mut self) {
+        let mut running: Vec<ContainerId> = self.shared.engine.running().into_values().collect();
+        running.sort_unstable();
+        let at = match self.random.chance(50) {
+            true => running.len().saturating_sub(1) as u64,
+            false => self.random.below(running.len() as u64),
+        };
+        let Some(container) = usize::try_from(at).ok().and_then(|at| running.get(at)) else {
+            return;
+        };
+        let silence = self.shared.fault_plan.draw_silence();
+        let line = format!("{container} is silent: {silence:?}");
+        self.shared.trace.say(&line);
+        self.shared.engine.silence(container, silence);
     }
 
     fn note(&self, ended: &EndedInstance, fault: Fault) {

@@ -78,7 +78,7 @@ impl Shared {
                 None => OperationOutcome::default(),
             };
             Self {
-                engine: Arc::new(FakeEngine::scripted(script)),
+                engine: Arc::new(FakeEngine::scripted(script).answering_probes()),
                 fault_plan: FaultPlan::new(random),
                 trace: Trace::new(data),
                 broken: Notify::new(),

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use hersh_host::testkit::TestHost;
 use hersh_machine::SplitMix64;
-use serde_json::{Value, json};
+use hersh_program::RevisionNumber;
+use serde_json::Value;
 
 use crate::{
-    known_programs::CommandKind,
-    laws,
-    shared::{ADMIN, Ask, CANARY, MemberQuota, Shared, text_of},
+    command::CommandKind,
+    deploy, laws, revisions,
+    shared::{ADMIN, Ask, Shared, text_of},
 };
 
 /// The longest that a user thinks, milliseconds.
@@ -19,7 +20,7 @@ const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// Keys of one user that may be used again.
 const KEYS_MAX: usize = 4;
 
-type Outcome = Result<(), String>;
+pub(crate) type Outcome = Result<(), String>;
 
 pub(crate) struct User {
     pub(crate) shared: Arc<Shared>,
@@ -45,23 +46,25 @@ impl User {
     async fn act(&mut self) -> Outcome {
         match self.random.below(100) {
             0..16 => self.create().await,
-            16..40 => self.command(CommandKind::Start).await,
-            40..47 => self.command(CommandKind::Stop).await,
-            47..54 => self.command(CommandKind::Restart).await,
-            54..64 => self.command(CommandKind::Replace).await,
-            64..71 => self.command(CommandKind::Delete).await,
-            71..77 => self.list().await,
-            77..83 => self.read_events().await,
-            83..93 => self.reach_for_others().await,
+            16..34 => self.command(CommandKind::Start).await,
+            34..40 => self.command(CommandKind::Stop).await,
+            40..47 => self.command(CommandKind::Restart).await,
+            47..59 => self.replace().await,
+            59..70 => self.roll_back().await,
+            70..75 => self.command(CommandKind::Delete).await,
+            75..79 => self.command(CommandKind::Build).await,
+            79..81 => self.list().await,
+            81..86 => self.read_events().await,
+            86..94 => self.reach_for_others().await,
             _rest => self.see_to_accounts().await,
         }
     }
 
-    fn is_admin(&self) -> bool {
+    pub(crate) fn is_admin(&self) -> bool {
         self.name == ADMIN
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: &'static str,
         path: String,
@@ -154,13 +157,30 @@ impl User {
         Ok(())
     }
 
-    async fn command(&mut self, kind: CommandKind) -> Outcome {
+    /// The names of the user's programs; of all for an admin.
+    fn own_names(&self) -> Vec<String> {
         let owner = (!self.is_admin()).then_some(self.name.as_str());
-        let names = self.shared.known_programs().names(owner);
-        if names.is_empty() {
-            return self.create().await;
+        self.shared.known_programs().names(owner)
+    }
+
+    fn pick_own(&mut self) -> Option<String> {
+        let names = self.own_names();
+        (!names.is_empty()).then(|| self.pick(&names).clone())
+    }
+
+    /// Whether a program of the user stays: one that is removed may be another user's a moment later.
+    fn keeps(&self, name: &String) -> bool {
+        self.own_names().contains(name) && !self.shared.known_programs().is_being_removed(name)
+    }
+
+    async fn command(&mut self, kind: CommandKind) -> Outcome {
+        match self.pick_own() {
+            Some(name) => self.give(&name, kind).await,
+            None => self.create().await,
         }
-        let name = self.pick(&names).clone();
+    }
+
+    async fn give(&mut self, name: &str, kind: CommandKind) -> Outcome {
         let wait = if self.random.chance(20) {
             "?wait=30s"
         } else {
@@ -172,17 +192,62 @@ impl User {
             CommandKind::Stop => ("POST", format!("{path}/stop{wait}"), Value::Null),
             CommandKind::Restart => ("POST", format!("{path}/restart{wait}"), Value::Null),
             CommandKind::Replace => ("PUT", format!("{path}/source"), self.program(None)),
+            CommandKind::Build => ("POST", format!("{path}/build{wait}"), Value::Null),
+            CommandKind::RollBack(None) => ("POST", format!("{path}/rollback{wait}"), Value::Null),
+            CommandKind::RollBack(Some(revision)) => {
+                let wait = wait.replace('?', "&");
+                let path = format!("{path}/rollback?revision={revision}{wait}");
+                ("POST", path, Value::Null)
+            }
             CommandKind::Delete => ("DELETE", format!("{path}{wait}"), Value::Null),
         };
-        let number = self.shared.known_programs().begin(&name, kind);
+        let number = self.shared.known_programs().begin(name, kind);
         let (status, answer) = self.ask(method, path, &body).await?;
         match status {
             200 | 202 | 204 | 403 | 404 | 409 | 500 | 503 | 504 | 507 => {
-                self.shared.known_programs().end(number, status)
+                let answer = revisions::answer_of(kind, status, &answer);
+                revisions::check_answer(&self.host, name, kind, answer)?;
+                self.shared.known_programs().end(number, answer)
             }
             _strange => Err(format!(
                 "{kind:?} {name} was answered with {status}: {answer}"
             )),
+        }
+    }
+
+    /// Deploys a revision, and rarely so many that old ones are forgotten.
+    async fn replace(&mut self) -> Outcome {
+        let Some(name) = self.pick_own() else {
+            return self.create().await;
+        };
+        let count = if self.random.chance(4) { 12 } else { 1 };
+        for _ in 0..count {
+            self.give(&name, CommandKind::Replace).await?;
+            if !self.keeps(&name) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes back to the revision before, to one that is listed, or to any number.
+    async fn roll_back(&mut self) -> Outcome {
+        let Some(name) = self.pick_own() else {
+            return self.create().await;
+        };
+        let revision = match self.random.below(10) {
+            0..3 => None,
+            3..8 => {
+                let path = format!("/programs/{name}/revisions");
+                let (_, list) = self.ask("GET", path, &Value::Null).await?;
+                let listed = revisions::listed(&list)?;
+                (!listed.is_empty()).then(|| *self.pick(&listed))
+            }
+            _any => Some(RevisionNumber(self.random.below(20))),
+        };
+        match self.keeps(&name) {
+            true => self.give(&name, CommandKind::RollBack(revision)).await,
+            false => Ok(()),
         }
     }
 
@@ -221,12 +286,9 @@ impl User {
 
     /// The journal as a user sees it has no gap.
     async fn read_events(&mut self) -> Outcome {
-        let owner = (!self.is_admin()).then_some(self.name.as_str());
-        let names = self.shared.known_programs().names(owner);
-        if names.is_empty() {
+        let Some(name) = self.pick_own() else {
             return Ok(());
-        }
-        let name = self.pick(&names).clone();
+        };
         let path = format!("/programs/{name}/events?limit=1000");
         let (_, answer) = self.ask("GET", path, &Value::Null).await?;
         let events = answer["events"].as_array().cloned().unwrap_or_default();
@@ -252,7 +314,7 @@ impl User {
             return self.try_ended_token().await;
         }
         let path = format!("/programs/{}", self.pick(&names));
-        let (method, path, body) = match self.random.below(8) {
+        let (method, path, body) = match self.random.below(10) {
             0 => ("GET", path, Value::Null),
             1 => ("GET", format!("{path}/events"), Value::Null),
             2 => ("GET", format!("{path}/receipt"), Value::Null),
@@ -260,6 +322,8 @@ impl User {
             4 => ("POST", format!("{path}/stop"), Value::Null),
             5 => ("POST", format!("{path}/restart"), Value::Null),
             6 => ("PUT", format!("{path}/source"), self.program(None)),
+            7 => ("POST", format!("{path}/rollback"), Value::Null),
+            8 => ("GET", format!("{path}/revisions"), Value::Null),
             _last => ("DELETE", path, Value::Null),
         };
         let asked = format!("{method} {path}");
@@ -289,76 +353,11 @@ impl User {
         }
     }
 
-    async fn see_to_accounts(&mut self) -> Outcome {
-        match self.is_admin() {
-            true => self.change_quota().await,
-            false => self.renew_token().await,
-        }
-    }
-
-    async fn change_quota(&mut self) -> Outcome {
-        let members: Vec<String> = {
-            let people = self.shared.people();
-            people
-                .keys()
-                .filter(|name| *name != ADMIN)
-                .cloned()
-                .collect()
-        };
-        let member = self.pick(&members).clone();
-        let allowed = MemberQuota::draw(&mut self.random);
-        if let Some(person) = self.shared.people().get_mut(&member) {
-            // It may come into force before the answer is here.
-            person.allowed = None;
-            person.most = person.most.map(|most| most.or(allowed));
-        }
-        let body = json!({ "quota": allowed.to_json() });
-        let (status, _) = self.ask("PATCH", format!("/users/{member}"), &body).await?;
-        if let (200, Some(person)) = (status, self.shared.people().get_mut(&member)) {
-            person.allowed = Some(allowed);
-        }
-        Ok(())
-    }
-
-    async fn renew_token(&self) -> Outcome {
-        let asked = json!({ "scope": "operate" });
-        let (status, made) = self.ask("POST", "/tokens".into(), &asked).await?;
-        if status != 201 {
-            return Ok(());
-        }
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let old = self.shared.person(&self.name);
-        if let Some(person) = self.shared.people().get_mut(&self.name) {
-            person.token = text(&made["secret"]);
-            person.token_id = text(&made["token"]["token_id"]);
-        }
-        let path = format!("/tokens/{}", old.token_id);
-        let (status, _) = self.ask("DELETE", path, &Value::Null).await?;
-        if let (204, Some(person)) = (status, self.shared.people().get_mut(&self.name)) {
-            person.revoked.push(old.token);
-        }
-        Ok(())
-    }
-
-    /// A program to be: few trees, so that some are built already.
     fn program(&mut self, mark: Option<&str>) -> Value {
-        let restart = *self.pick(&["never", "on-failure", "always"]);
-        let memory_mib = 64 * (1 + self.random.below(3));
-        json!({
-            "dockerfile": "FROM scratch\n",
-            "src_files": { "version": self.random.below(4).to_string() },
-            "env": {
-                "SECRET": format!("{CANARY}{:x}", self.random.next_u64()),
-                "MARK": format!("{CANARY}{}", mark.unwrap_or_default()),
-            },
-            "resources": { "memory": format!("{memory_mib}MiB") },
-            "restart": restart,
-            "readiness": { "kind": "none" },
-        })
+        deploy::program(&mut self.random, mark)
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        let at = usize::try_from(self.random.below(from.len() as u64)).unwrap_or(0);
-        &from[at]
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        deploy::pick(&mut self.random, from)
     }
 }

@@ -73,6 +73,21 @@ pub(super) fn load_one(
     Ok(Some(program))
 }
 
+/// Returns one program as it was created; `None` if there is no such program.
+#[cfg(any(test, feature = "testkit"))]
+pub(super) fn load_first(
+    connection: &Connection,
+    row: ProgramRow,
+) -> Result<Option<StoredProgram>, JournalError> {
+    let stored = connection
+        .prepare_cached(
+            "SELECT row, id, owner, created_at_ms, initial, NULL FROM programs WHERE row = ?1",
+        )?
+        .query_row([row.0], StoredBase::read)
+        .optional()?;
+    stored.map(StoredBase::into_program).transpose()
+}
+
 impl StoredProgram {
     fn apply(&mut self, stored: &StoredRecord) -> Result<(), JournalError> {
         let record = stored.parse(self.stepper.state().id.as_str())?;

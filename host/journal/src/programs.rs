@@ -143,6 +143,15 @@ impl Journal {
         self.read(|reader| fold::load_one(reader, row, until))
     }
 
+    /// Returns one program as it was created, for tests; `None` if there is no such program.
+    ///
+    /// # Errors
+    /// As [`Journal::load`].
+    #[cfg(any(test, feature = "testkit"))]
+    pub fn load_first(&self, row: ProgramRow) -> Result<Option<StoredProgram>, JournalError> {
+        self.read(|reader| fold::load_first(reader, row))
+    }
+
     /// Returns at most `limit` stored records of a program with numbers above `after_seq`. Blocks on the
     /// disk.
     ///

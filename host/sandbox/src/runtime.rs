@@ -15,7 +15,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use futures_util::future::BoxFuture;
 use hersh_base::{endpoint::Endpoint, sandbox::StateUsage};
-use hersh_program::{InstanceId, InstanceStatus, Instances, ProgramId};
+use hersh_program::{ContainerId, InstanceId, InstanceStatus, Instances, ProgramId};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -113,6 +113,18 @@ pub trait Runtime: Send + Sync + 'static {
         &self,
         instance: &InstanceId,
     ) -> BoxFuture<'_, Result<Option<Endpoint>, Unavailable>>;
+
+    /// Returns the instance's answer to a liveness probe, in a runtime whose instances have no sockets: only a
+    /// simulation has them. The answer may never come. `None` means that the probe goes to [`Runtime::endpoint`].
+    fn liveness_answer(&self, _container: &ContainerId) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
+
+    /// Returns whether readiness probes reach instances. Those of a simulation have no sockets, and are ready as
+    /// soon as they run.
+    fn has_sockets(&self) -> bool {
+        true
+    }
 
     /// Returns the addresses on which a running instance listens, as far as they can be seen from the
     /// machine. Those of a sandbox with a network stack of its own can't be seen.

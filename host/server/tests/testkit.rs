@@ -51,7 +51,7 @@ async fn life(data: &Path, seed: u64) -> String {
             false => Fate::Done,
         },
         after: Duration::from_millis(5),
-        finishes_when_abandoned: false,
+        ..OperationOutcome::default()
     });
     let engine = Arc::new(engine);
     let setup = Setup::new(data, &engine).unwrap().simulated(seed);

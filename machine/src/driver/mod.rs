@@ -129,6 +129,7 @@ pub struct Driver<M: Machine, H, J, C = SystemClock> {
     journal: J,
     clock: C,
     config: Config,
+    first: Option<M::Event>,
 }
 
 impl<M, H, J> Driver<M, H, J>
@@ -144,6 +145,7 @@ where
             journal,
             clock: SystemClock,
             config: Config::default(),
+            first: None,
         }
     }
 }
@@ -163,6 +165,7 @@ where
             journal: self.journal,
             clock,
             config: self.config,
+            first: self.first,
         }
     }
 
@@ -170,6 +173,14 @@ where
     #[must_use]
     pub fn with_config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Sets an event that is taken in before anything else. Open operations are recovered only once it is stored,
+    /// except those that it cancels.
+    #[must_use]
+    pub fn with_first_event(mut self, event: M::Event) -> Self {
+        self.first = Some(event);
         self
     }
 

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use hersh_machine::{
     OpId, Stepper,
-    driver::{Config, MemoryJournal},
+    driver::{Config, Driver, MemoryJournal, TokioClock},
 };
 
 use crate::{
     common::{Desk, Event, Office, ask, pass},
-    scene::{Clerk, START_MS, log, resume},
+    scene::{Clerk, START_MS, log, resume, start},
 };
 
 /// A state machine that asked for `jobs` and then crashed.
@@ -94,4 +94,18 @@ async fn a_cancelled_operation_is_not_recovered() {
     let desk = back(stepper, &clerk);
     log(&desk, 3).await;
     assert_eq!(clerk.diary()[0], "recovers b of 1000001");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_recovered_before_the_first_event() {
+    let clerk = Clerk::new();
+    let stepper = crashed(&["a", "b"]);
+    let driver = Driver::new(stepper, Arc::clone(&clerk), MemoryJournal::default())
+        .with_clock(TokioClock::starting_at(START_MS))
+        .with_first_event(Event::Drop(OpId(1)));
+    let desk = start(driver);
+    let seen = log(&desk, 3).await;
+    assert_eq!(seen[2], "done b");
+    let expected = ["recovers b of 1000001", "begins b", "ends b"];
+    assert_eq!(clerk.diary(), expected);
 }

@@ -11,8 +11,8 @@ use hersh_machine::{OpId, StepContext};
 
 use super::facts::{Facts, STOP_SLACK_MS, after};
 use crate::{
-    Cause, ContainerId, Effect, InstanceNumber, Instances, Leaving, Ready, Rollout, RolloutOutcome,
-    RolloutStep,
+    Cause, ContainerId, Effect, InstanceNumber, Instances, Leaving, Manifest, Ready, Rollout,
+    RolloutOutcome, RolloutStep,
 };
 
 /// Takes the rollout off the program, and cancels its operation.
@@ -46,8 +46,9 @@ pub(super) fn dismiss(
     match &rollout.step {
         RolloutStep::Building(_) => {}
         RolloutStep::Starting { source, starting } => {
-            let grace_ms = source.manifest.timeouts.stop_grace_ms;
-            ready.leaving = Some(leave(facts, (starting.instance, None), (0, grace_ms), cx));
+            let manifest = Arc::clone(&source.manifest);
+            let instance = (starting.instance, None, manifest);
+            ready.leaving = Some(leave(facts, instance, 0, cx));
         }
     }
 }
@@ -55,10 +56,11 @@ pub(super) fn dismiss(
 /// Stops one instance: waits for its requests at first, then gives it its grace.
 pub(super) fn leave(
     facts: &Facts<'_>,
-    (instance, container): (InstanceNumber, Option<ContainerId>),
-    (drain_ms, grace_ms): (u64, u64),
+    (instance, container, manifest): (InstanceNumber, Option<ContainerId>, Arc<Manifest>),
+    drain_ms: u64,
     cx: &mut StepContext<Effect>,
 ) -> Box<Leaving> {
+    let grace_ms = manifest.timeouts.stop_grace_ms;
     let op = cx.emit(Effect::StopInstances {
         program: facts.program(),
         instances: Instances::One(instance),
@@ -71,7 +73,7 @@ pub(super) fn leave(
         container,
         op,
         deadline_ms: after(cx.now_ms(), wait_ms.saturating_add(STOP_SLACK_MS)),
-        grace_ms,
+        manifest,
     })
 }
 
@@ -81,8 +83,8 @@ pub(super) fn stop_again(facts: &Facts<'_>, ready: &mut Ready, cx: &mut StepCont
         return;
     };
     cx.emit(Effect::Cancel { op: leaving.op });
-    let instance = (leaving.instance, leaving.container);
-    ready.leaving = Some(leave(facts, instance, (0, leaving.grace_ms), cx));
+    let instance = (leaving.instance, leaving.container, leaving.manifest);
+    ready.leaving = Some(leave(facts, instance, 0, cx));
 }
 
 /// Returns whether an operation is the stop of the instance that leaves.

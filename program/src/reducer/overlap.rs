@@ -139,11 +139,11 @@ fn came_up(
     cancel_check(&ready, cx);
     facts.came_up();
     facts.plan_rollout(revision, cx.now_ms());
-    let grace_ms = facts.start_manifest().timeouts.stop_grace_ms;
+    let manifest = facts.start_manifest();
     facts.runs(&source);
-    let before = (ready.instance, Some(ready.container));
-    let times = (source.manifest.deploy.drain_ms(), grace_ms);
-    let before = leaving::leave(facts, before, times, cx);
+    let before = (ready.instance, Some(ready.container), manifest);
+    let drain_ms = source.manifest.deploy.drain_ms();
+    let before = leaving::leave(facts, before, drain_ms, cx);
     State::Ready(Ready {
         leaving: Some(before),
         ..starting::up(starting, container, cx.now_ms())

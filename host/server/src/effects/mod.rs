@@ -258,6 +258,9 @@ impl Effects {
     ) -> Result<(), Cause> {
         let limit = Duration::from_millis(manifest.timeouts.start_ms);
         let left = limit.saturating_sub(began.elapsed());
+        if !self.runtime.has_sockets() {
+            return Ok(());
+        }
         let seen = self.probes.begin(&operation.program);
         let saw = |what: &str| seen.saw(what);
         let probing = readiness::wait(&operation.program, manifest, &running.endpoint, left, saw);

@@ -72,7 +72,8 @@ fn start_limits(program: &Program, number: Option<RevisionNumber>) -> Limits {
         &named.source.manifest.limits
     });
     let overlaps = named.is_some_and(|named| !named.source.manifest.deploy.keeps_state());
-    let limits = match overlaps && program.state.ready().is_some() {
+    // A program on its way up may be up by the time at which it takes the command in.
+    let limits = match overlaps && program.is_started() {
         true => admission::both(&program.manifest().limits, limits),
         false => limits.clone(),
     };

@@ -3,10 +3,7 @@
 use futures_util::{FutureExt, future::BoxFuture};
 use hersh_program::{BuildId, ImageId, ProgramId};
 
-use super::{
-    FakeRuntime, Operation,
-    runtime::{Link, strange},
-};
+use super::{FakeRuntime, Operation, runtime::Link, trouble::strange};
 use hersh_sandbox::{
     BuildError, BuildRequest, Builder, CollectionCounts, Retention, StopError, Unavailable,
     UsedImages,

@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use hersh_base::locked::locked;
 use hersh_program::{
     BuildId, ContainerId, ExitReason, ImageId, InstanceId, Instances, NetworkMode, ProgramId,
@@ -21,7 +24,8 @@ use hersh_program::{
 use tokio::sync::mpsc;
 
 use super::{
-    Answer, EndedInstance, Fate, Operation, OperationOutcome, Process, Reply, Trouble,
+    Answer, EndedInstance, Fate, Operation, OperationOutcome, Process, Reply, Silence, Trouble,
+    silence::ProbedAt,
     turns::Turns,
     world::{Made, World},
 };
@@ -36,6 +40,7 @@ pub struct FakeEngine {
     turns: Turns,
     script: Script,
     player: Option<Player>,
+    probed_at: ProbedAt,
 }
 
 impl Default for FakeEngine {
@@ -54,7 +59,15 @@ impl FakeEngine {
             turns: Turns::default(),
             script: Box::new(script),
             player: None,
+            probed_at: ProbedAt::default(),
         }
+    }
+
+    /// Answers liveness probes for its instances, which then need no sockets.
+    #[must_use]
+    pub fn answering_probes(mut self) -> Self {
+        self.probed_at = ProbedAt::Engine;
+        self
     }
 
     /// An engine without containers whose programs `play` is given, each as it starts. Where nobody plays
@@ -85,6 +98,9 @@ impl FakeEngine {
         let started = started(&operation);
         let reply = self.decide(operation, outcome.fate);
         if let (Some(instance), Ok(Answer::Started(container))) = (started, &reply) {
+            if let Some(silence) = outcome.silence {
+                self.silence(container, silence);
+            }
             self.play(instance, container.clone());
         }
         for ended in ended {
@@ -120,6 +136,51 @@ impl FakeEngine {
     /// How much memory each program that runs was given, bytes.
     pub fn memory_bytes(&self) -> BTreeMap<ProgramId, u64> {
         self.world().memory_bytes()
+    }
+
+    /// The source tree that each instance that runs is made of, as far as that is known.
+    pub fn builds(&self) -> BTreeMap<ContainerId, BuildId> {
+        self.world().builds()
+    }
+
+    /// From now on the instance called `container` does not answer its liveness probe.
+    pub fn silence(&self, container: &ContainerId, silence: Silence) {
+        self.world().silences.begin(container, silence);
+    }
+
+    /// How long the instance called `container` will go on not to answer; `None` if it answers.
+    pub fn silence_of(&self, container: &ContainerId) -> Option<Silence> {
+        self.world().silences.of(container)
+    }
+
+    /// The most liveness probes in a row that the instance called `container` did not answer.
+    pub fn missed_probes(&self, container: &ContainerId) -> u32 {
+        self.world().silences.missed_in_a_row_max(container)
+    }
+
+    /// The answer of the instance called `container` to a liveness probe, which never comes from one that is
+    /// silent. `None` if the instance has to be asked itself.
+    pub(super) fn liveness_answer(
+        &self,
+        container: &ContainerId,
+    ) -> Option<BoxFuture<'static, ()>> {
+        match self.probed_at {
+            ProbedAt::Endpoint => None,
+            ProbedAt::Engine => Some(match self.world().silences.probe(container) {
+                true => std::future::ready(()).boxed(),
+                false => std::future::pending().boxed(),
+            }),
+        }
+    }
+
+    /// Whether instances are probed where they are reached.
+    pub(super) fn has_sockets(&self) -> bool {
+        self.probed_at == ProbedAt::Endpoint
+    }
+
+    /// The instances that run, and what each is called.
+    pub fn containers(&self) -> BTreeMap<InstanceId, ContainerId> {
+        self.world().running()
     }
 
     /// All images go, as with an engine that lost its data.

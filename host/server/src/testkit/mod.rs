@@ -25,6 +25,7 @@ mod operation;
 mod process;
 mod remote;
 mod runtime;
+mod silence;
 mod simulation;
 mod trouble;
 mod turns;
@@ -37,4 +38,5 @@ pub use operation::{Answer, EndedInstance, Fate, Operation, OperationOutcome, Re
 pub use process::Process;
 pub use remote::serve as serve_engine;
 pub use runtime::FakeRuntime;
-pub use simulation::ProgramHistory;
+pub use silence::Silence;
+pub use simulation::{ProgramHistory, ProgramStep};

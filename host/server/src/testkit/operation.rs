@@ -8,6 +8,8 @@ use hersh_program::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::Silence;
+
 /// One request to the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
@@ -95,6 +97,8 @@ pub struct OperationOutcome {
     pub after: Duration,
     /// It is done all the same, at once, when whoever asked goes away before.
     pub finishes_when_abandoned: bool,
+    /// How long the instance that a start makes does not answer its liveness probe; `None` if it answers.
+    pub silence: Option<Silence>,
 }
 
 /// What becomes of a request.

@@ -16,7 +16,7 @@ use hersh_program::{
 use hersh_storage::Storage;
 use tokio::sync::mpsc;
 
-use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote};
+use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote, trouble::strange};
 use hersh_sandbox::{
     DeathListener, EVENT_QUEUE, Fact, InstanceEnd, Kernel, ListedInstance, Permit, Receipt,
     RunningInstance, Runtime, RuntimeInfo, Spec, StartError, Stats, StopError, Unavailable,
@@ -321,6 +321,20 @@ impl Runtime for FakeRuntime {
         .boxed()
     }
 
+    fn has_sockets(&self) -> bool {
+        match &self.link {
+            Link::Here(engine) => engine.has_sockets(),
+            Link::There(_) => true,
+        }
+    }
+
+    fn liveness_answer(&self, container: &ContainerId) -> Option<BoxFuture<'_, ()>> {
+        match &self.link {
+            Link::Here(engine) => engine.liveness_answer(container),
+            Link::There(_) => None,
+        }
+    }
+
     fn state_bytes(
         &self,
         program: &ProgramId,
@@ -389,8 +403,4 @@ impl Runtime for FakeRuntime {
         paused.unpaused.push(instance.clone());
         std::future::ready(Ok(())).boxed()
     }
-}
-
-pub(super) fn strange() -> Trouble {
-    Trouble::Unavailable("the fake engine's answer is none to this request".into())
 }

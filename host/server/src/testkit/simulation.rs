@@ -1,7 +1,7 @@
 //! What a simulation does to a host and sees of it that no user could.
 
 use hersh_journal::{JournalError, StoredProgram};
-use hersh_program::{Program, ProgramId, ProgramRecord};
+use hersh_program::{Program, ProgramId, ProgramRecord, ProgramStepper};
 
 use super::TestHost;
 use crate::workers;
@@ -12,12 +12,51 @@ pub struct ProgramHistory {
     pub owner: String,
     /// When it was created, milliseconds since the Unix epoch.
     pub created_at_ms: u64,
+    /// As it was created.
+    pub first: Program,
     /// As it stands after its last record.
     pub program: Program,
     /// As it stood before that.
     pub before: Program,
     /// Every record that is kept.
     pub records: Vec<ProgramRecord>,
+}
+
+/// One record of a program, with the program before and after it.
+pub struct ProgramStep<'a> {
+    /// The program before the record.
+    pub before: &'a Program,
+    /// The record.
+    pub record: &'a ProgramRecord,
+    /// The program after it.
+    pub after: &'a Program,
+}
+
+impl ProgramHistory {
+    /// Shows `look` each step of the program's life, oldest first, until it fails. Shows none if the journal
+    /// does not keep the oldest any more.
+    ///
+    /// # Errors
+    /// What `look` fails with.
+    pub fn replay<E>(
+        &self,
+        mut look: impl FnMut(&ProgramStep<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.records.first().is_some_and(|oldest| oldest.seq > 1) {
+            return Ok(());
+        }
+        let mut stepper = ProgramStepper::new(self.first.clone());
+        for record in &self.records {
+            let before = stepper.state().clone();
+            stepper.step_unchecked(record.event.clone(), record.now_ms);
+            look(&ProgramStep {
+                before: &before,
+                record,
+                after: stepper.state(),
+            })?;
+        }
+        Ok(())
+    }
 }
 
 impl TestHost {
@@ -71,15 +110,18 @@ impl TestHost {
         let journal = self.host.journal();
         let until = stored.stepper.seq().saturating_sub(1);
         let before = journal.load_until(stored.row, until)?;
+        let first = journal.load_first(stored.row)?;
         let program = stored.stepper.state();
+        let or_now = |then: Option<StoredProgram>| {
+            let then = then.as_ref().map(|then| then.stepper.state());
+            Program::clone(then.unwrap_or(program))
+        };
         Ok(ProgramHistory {
             owner: stored.owner.clone(),
             created_at_ms: stored.created_at_ms,
+            first: or_now(first),
             program: Program::clone(program),
-            before: before.map_or_else(
-                || Program::clone(program),
-                |before| Program::clone(before.stepper.state()),
-            ),
+            before: or_now(before),
             records: journal.records(stored.row, 0, usize::MAX)?,
         })
     }

@@ -49,3 +49,8 @@ impl From<Trouble> for StartError {
         }
     }
 }
+
+/// What a runtime makes of an answer that is none to its request.
+pub(super) fn strange() -> Trouble {
+    Trouble::Unavailable("the fake engine's answer is none to this request".into())
+}

@@ -12,7 +12,7 @@ use hersh_program::{
 use hersh_sandbox::{Stats, UsedImages};
 use tokio::sync::{mpsc, watch};
 
-use super::{Answer, EndedInstance, Operation, Reply, Trouble};
+use super::{Answer, EndedInstance, Operation, Reply, Trouble, silence::Silences};
 
 #[derive(Default)]
 pub(super) struct World {
@@ -26,6 +26,7 @@ pub(super) struct World {
     pub(super) exits: Option<mpsc::Sender<EndedInstance>>,
     /// Where processes reach a service outside.
     pub(super) outside: BTreeSet<SocketAddr>,
+    pub(super) silences: Silences,
     begun: u64,
     under_way: BTreeMap<u64, Operation>,
 }
@@ -46,6 +47,8 @@ struct Container {
 pub(super) struct Made {
     /// `None` for an instance that no host asked for.
     pub(super) image: Option<ImageId>,
+    /// The source tree that the image was built of.
+    pub(super) build: Option<BuildId>,
     pub(super) memory_bytes: u64,
     pub(super) network: NetworkMode,
 }
@@ -70,11 +73,12 @@ impl World {
                 Answer::Image(Some(image.clone()))
             }
             Operation::Start(instance, image, memory_bytes, network) => {
-                if !self.images.values().any(|it| *it == image) {
+                let Some(build) = self.build_of(&image) else {
                     return Err(Trouble::ImageGone(image));
-                }
+                };
                 let made = Made {
                     image: Some(image),
+                    build: Some(build),
                     memory_bytes,
                     network,
                 };
@@ -100,6 +104,12 @@ impl World {
                 Answer::Done
             }
         })
+    }
+
+    /// Returns the source tree of an image that is there.
+    fn build_of(&self, image: &ImageId) -> Option<BuildId> {
+        let ((_, build), _) = self.images.iter().find(|(_, it)| *it == image)?;
+        Some(build.clone())
     }
 
     fn start(&mut self, instance: &InstanceId, made: Made) -> ContainerId {
@@ -305,6 +315,14 @@ impl World {
         let all = self.instances.iter();
         all.filter(|(_, container)| container.ended.is_none())
             .map(|(instance, container)| (instance.clone(), container.id.clone()))
+            .collect()
+    }
+
+    /// The source tree that each instance that runs is made of, as far as that is known.
+    pub(super) fn builds(&self) -> BTreeMap<ContainerId, BuildId> {
+        let running = self.instances.values().filter(|it| it.ended.is_none());
+        running
+            .filter_map(|it| Some((it.id.clone(), it.made.build.clone()?)))
             .collect()
     }
 

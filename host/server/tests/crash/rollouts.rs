@@ -248,7 +248,7 @@ fn plan(random: &mut SplitMix64, operation: &Operation) -> OperationOutcome {
             true => Fate::Failed("it is no good".to_owned()),
             false => Fate::Done,
         },
-        finishes_when_abandoned: false,
+        ..OperationOutcome::default()
     }
 }
 

@@ -6,6 +6,7 @@ mod store;
 use alloc::{boxed::Box, sync::Arc};
 use core::{
     future::Future,
+    mem,
     pin::Pin,
     sync::atomic::Ordering,
     task::{Context, Poll},
@@ -32,6 +33,16 @@ const STEPS_PER_CLOCK_READ: u32 = 16;
 /// forward.
 const LONGEST_SLEEP_MS: u64 = 60_000;
 
+/// How far a driver has come with the event that it takes in before anything else.
+enum Opening<M: Machine> {
+    /// The event is to be taken in.
+    Due(Box<M::Event>),
+    /// The event is being stored.
+    Storing,
+    /// It is stored, or there was none.
+    Over,
+}
+
 pub(super) struct DriverLoop<M: Machine, H, J, C> {
     pub(super) stepper: Stepper<M>,
     pub(super) shared: Arc<Shared<M>>,
@@ -44,6 +55,7 @@ pub(super) struct DriverLoop<M: Machine, H, J, C> {
     timer: Option<Pin<Box<Sleep>>>,
     pub(super) time: Time<C>,
     config: Config,
+    opening: Opening<M>,
     /// Whether the state has changed since it was last published.
     unpublished: bool,
     /// Whether the runner's effect may have been woken since it was last polled.
@@ -120,6 +132,10 @@ where
             storing: StepStore::idle(driver.journal),
             time: Time::starting_at(driver.clock, least_ms),
             config: driver.config,
+            opening: match driver.first {
+                Some(event) => Opening::Due(Box::new(event)),
+                None => Opening::Over,
+            },
             unpublished: false,
             runner_woken: true,
         };
@@ -131,7 +147,9 @@ where
         if self.storing.is_busy() {
             return self.poll_storing(cx);
         }
-        if let Some(event) = self.next_outcome(cx) {
+        if let Some(event) = self.first_event() {
+            self.take(QueuedEvent::without_reply(event));
+        } else if let Some(event) = self.next_outcome(cx) {
             self.take_unless_stale(QueuedEvent::without_reply(event));
         } else if let Some(queued) = self.next_control() {
             self.take_unless_stale(queued);
@@ -146,6 +164,25 @@ where
         true
     }
 
+    fn first_event(&mut self) -> Option<M::Event> {
+        match mem::replace(&mut self.opening, Opening::Storing) {
+            Opening::Due(event) => Some(*event),
+            now @ (Opening::Storing | Opening::Over) => {
+                self.opening = now;
+                None
+            }
+        }
+    }
+
+    /// Goes on with the running effect. Returns its outcome, if it has one. Nothing runs before the first event
+    /// is stored.
+    pub(super) fn poll_runner(&mut self, cx: &mut Context<'_>) -> Option<M::Event> {
+        match self.opening {
+            Opening::Due(_) | Opening::Storing => None,
+            Opening::Over => self.runner.poll(cx),
+        }
+    }
+
     fn next_outcome(&mut self, cx: &mut Context<'_>) -> Option<M::Event> {
         if let Some(event) = self.outcome.take() {
             return Some(*event);
@@ -153,7 +190,7 @@ where
         if !self.runner_woken {
             return None;
         }
-        let outcome = self.runner.poll(cx);
+        let outcome = self.poll_runner(cx);
         self.runner_woken = outcome.is_some();
         outcome
     }
@@ -255,6 +292,10 @@ where
     /// Completes a step whose record is stored: hands over its effects, then answers the caller.
     pub(super) fn complete(&mut self, record: RecordOf<M>, reply: Option<Reply<M>>) {
         self.unpublished = true;
+        if let Opening::Storing = self.opening {
+            self.opening = Opening::Over;
+            self.runner_woken = true;
+        }
         // Cancel the operation: the event may come from elsewhere, and the effect's own handler may still run
         // and delay the next effect.
         if let Some(op) = M::completes(&record.event) {

@@ -116,7 +116,7 @@ where
             Poll::Pending => {
                 // A wake-up of the running effect can end this wait too, so poll the effect here.
                 if self.outcome.is_none() && self.runner_woken {
-                    self.outcome = self.runner.poll(cx).map(Box::new);
+                    self.outcome = self.poll_runner(cx).map(Box::new);
                 }
                 // Park first: a caller that comes after `fetch_or_park` has looked wakes the task again. In the
                 // other order, a caller that comes in between would wait for its error.

@@ -31,7 +31,15 @@ pub(super) async fn look(host: &Host, entry: &Arc<ProgramEntry>, target: &Target
         return Sight::Nothing;
     };
     let limit = Duration::from_millis(liveness.timeout_ms);
-    let probe = ask(&upstream, &liveness.probe, &target.manifest);
+    let probe = async {
+        match host.runtime().liveness_answer(&target.container) {
+            Some(answer) => {
+                answer.await;
+                Ok(())
+            }
+            None => ask(&upstream, &liveness.probe, &target.manifest).await,
+        }
+    };
     let words = match tokio::time::timeout(limit, probe).await {
         Ok(Ok(())) => return Sight::Answer,
         Ok(Err(failure)) => failure.words().to_owned(),
