@@ -653,3 +653,40 @@ fn a_program_of_the_first_rules_has_no_revisions() {
     assert!(ready.program.revisions_to_come(0).is_empty());
     assert_eq!(builds(ready.program.needed_builds()), ['a']);
 }
+
+#[test]
+fn a_roll_back_to_what_is_on_its_way_takes_a_deploy_back() {
+    let source = source('f', RestartPolicy::OnFailure);
+    for under_way in [
+        building_beside(),
+        building_beside().built('e'),
+        roll_back(settled().stop(), 1),
+    ] {
+        let planned = match under_way.program.state.rollout() {
+            Some(rollout) => rollout.revision.0,
+            None => under_way.program.current_revision().unwrap().0,
+        };
+        let newer = stored(under_way, source.clone());
+        let back = roll_back(newer.clone(), planned);
+        assert_eq!(back.asked(), [""; 0], "it is no refusal");
+        assert_eq!(
+            back.program.wanted_revision(),
+            Some(RevisionNumber(planned))
+        );
+        assert_eq!(back.program.state, newer.program.state);
+        let again = roll_back(back, planned);
+        assert_eq!(again.asked(), ["refuse"]);
+    }
+}
+
+#[test]
+fn what_a_failed_stop_may_have_left_is_stopped_before_a_start() {
+    let walk = Walk::new(program()).building().stop();
+    let op = walk.op();
+    let result = Err(common::stop_failed());
+    let failed = walk.event(Event::StopFinished { op, result });
+    assert_eq!(failed.state(), "error");
+    let again = failed.start();
+    assert_eq!((again.state(), again.asked()), ("stopping", vec!["stop"]));
+    assert_eq!(again.stop_finished().state(), "building");
+}

@@ -123,10 +123,8 @@ fn check_refusal(step: &ProgramStep<'_>) -> Outcome {
 
 /// Returns whether a command changed something of which the answer was that it is so already.
 fn is_changed_already(step: &ProgramStep<'_>) -> bool {
-    // A roll-back to the revision that is being started already takes back what was deployed since.
-    let is_roll_back = matches!(step.record.event, Event::UserRollBackRequested { .. });
     let is_wanted_still = step.before.wanted_revision() == step.after.wanted_revision();
-    step.before.state != step.after.state || !is_wanted_still && !is_roll_back
+    step.before.state != step.after.state || !is_wanted_still
 }
 
 /// Only a command chooses the wanted revision, and the end of a rollout that failed takes the choice back.

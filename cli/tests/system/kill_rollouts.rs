@@ -15,7 +15,7 @@ const SEED: u64 = 20_261_130;
 const PROGRAMS: [(&str, &str); 2] = [("roll-a", "replace"), ("roll-b", "overlap")];
 /// The longest time from a deploy to a kill: some are killed while they build, some while they start, and some once
 /// they are up.
-const LOAD_MS: u64 = 2_500;
+const LOAD_MS: u64 = 1_500;
 
 #[test]
 fn kills_during_rollouts_leave_a_good_revision_up() {
@@ -34,7 +34,7 @@ fn kills_during_rollouts_leave_a_good_revision_up() {
     let mut ends = Vec::new();
     for round in 1..=ROUNDS {
         for (folder, program) in folders.iter().zip(PROGRAMS) {
-            write(folder, program, round, !random.next().is_multiple_of(3));
+            write(folder, program, round, !random.next().is_multiple_of(4));
             host.run(&["deploy", "--detach", folder.path()]);
         }
         let load = Duration::from_millis(random.next() % LOAD_MS);
@@ -71,7 +71,7 @@ fn write(folder: &Folder, (program, strategy): (&str, &str), number: u64, is_goo
     let manifest = format!(
         "name = \"{program}\"\n[resources]\nmemory = \"64MiB\"\n[env]\nNUMBER = \"{number}\"\n\
          [readiness]\npath = \"{path}\"\n[deploy]\nstrategy = \"{strategy}\"\n\
-         [timeouts]\nstart = \"5s\"\nstop = \"1s\"\n"
+         [timeouts]\nstart = \"3s\"\nstop = \"1s\"\n"
     );
     folder.write("hersh.toml", &manifest);
 }

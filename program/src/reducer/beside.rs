@@ -110,7 +110,15 @@ pub(super) fn roll_back(
     }
     if facts.other_revision().is_some() {
         facts.forget_attempts();
-        return begin(facts, ready, revision, cx);
+        let is_on_its_way = ready
+            .rollout
+            .as_ref()
+            .is_some_and(|rollout| rollout.revision == revision && rollout.step.is_started());
+        // It goes on, and something newer that was deployed since is not wanted any more.
+        return match is_on_its_way && !was_wanted {
+            true => ready,
+            false => begin(facts, ready, revision, cx),
+        };
     }
     if was_wanted && ready.rollout.is_none() {
         refuse_already("running this revision", cx);

@@ -10,8 +10,8 @@ use hersh_machine::{OpId, StepContext};
 
 use crate::{
     AfterBuild, AfterStop, BuildStep, Building, Cause, Effect, Exit, ImageId, InstanceNumber,
-    Instances, Manifest, OnNotAlive, Program, ProgramId, Ready, Refusal, RestartPolicy, Source,
-    Starting, State, StopStep, Stopped, Stopping,
+    Instances, Manifest, OnNotAlive, Program, ProgramId, Ready, Refusal, RestartPolicy, Rules,
+    Source, Starting, State, StopStep, Stopped, Stopping,
 };
 
 /// The extra time before a handler is given up, beyond the time that its effect names, milliseconds. A
@@ -49,6 +49,15 @@ impl Facts<'_> {
         self.0
             .instance_manifest
             .get_or_insert_with(|| Arc::clone(manifest));
+    }
+
+    /// Marks that something may run after a stop that failed, also of a program that had begun no start: the
+    /// stop may have been for an instance that a host found and that the program had not asked for.
+    pub(super) fn may_run_on(&mut self) {
+        match self.0.rules {
+            Rules::First => {}
+            Rules::Second => self.something_runs(),
+        }
     }
 
     /// Marks that everything that ran is stopped and removed.

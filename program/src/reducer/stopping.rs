@@ -43,7 +43,7 @@ pub(super) fn reduce(
         Event::StopFinished { op, result } if is(&stopping, op, StopStep::Instances) => {
             match result {
                 Ok(()) => next(facts, stopping.then, cx),
-                Err(cause) => not_stopped(facts, stopping.then, Arc::new(cause), cx),
+                Err(cause) => not_stopped(facts, stopping, Arc::new(cause), cx),
             }
         }
         Event::Removed { op, result } if is(&stopping, op, StopStep::Files) => match result {
@@ -51,12 +51,12 @@ pub(super) fn reduce(
             Err(cause) => facts.stay_failed(Arc::new(cause)),
         },
         Event::HandlerPanicked { op, message } if op == stopping.op => {
-            not_stopped(facts, stopping.then, internal(message), cx)
+            not_stopped(facts, stopping, internal(message), cx)
         }
         Event::DeadlinePassed { op } if op == stopping.op => {
             cx.emit(Effect::Cancel { op });
             let cause = late(facts, stopping.step);
-            not_stopped(facts, stopping.then, Arc::new(cause), cx)
+            not_stopped(facts, stopping, Arc::new(cause), cx)
         }
         // Outcomes of other operations are stale. Exits are expected in this state.
         Event::FoldersEnsured { .. }
@@ -105,7 +105,13 @@ fn roll_back(
     revision: RevisionNumber,
     cx: &mut StepContext<Effect>,
 ) {
-    if may_change(stopping, cx) && facts.want(revision, cx) {
+    let was_wanted = facts.wanted() == Some(revision);
+    if !may_change(stopping, cx) || !facts.want(revision, cx) {
+        return;
+    }
+    // It is about to be started, and something newer that was deployed since is not wanted any more.
+    let is_next = stopping.then == AfterStop::Start && facts.other_revision().is_none();
+    if was_wanted || !is_next {
         start(facts, stopping, cx);
     }
 }
@@ -194,11 +200,15 @@ fn next(facts: &mut Facts<'_>, then: AfterStop, cx: &mut StepContext<Effect>) ->
 /// person, because a retry would start it.
 fn not_stopped(
     facts: &mut Facts<'_>,
-    then: AfterStop,
+    stopping: Stopping,
     cause: Arc<Cause>,
     cx: &mut StepContext<Effect>,
 ) -> State {
-    match then {
+    match stopping.step {
+        StopStep::Instances => facts.may_run_on(),
+        StopStep::Files => {}
+    }
+    match stopping.then {
         AfterStop::Start => facts.fail(cause, facts.policy(), cx),
         AfterStop::Fail { cause: first } => facts.fail_running(first, cause, cx),
         AfterStop::Stop { .. } | AfterStop::Remove => facts.stay_failed(cause),
