@@ -45,7 +45,10 @@ fn kills_during_rollouts_leave_a_good_revision_up() {
             &format!("round {round}, seed {SEED}: one of each is up"),
             || {
                 let writers = running("roll-a");
-                assert!(writers <= 1, "round {round}: {writers} write to one /state");
+                assert!(
+                    writers.len() <= 1,
+                    "round {round}: they write to one /state: {writers:#?}"
+                );
                 PROGRAMS.iter().all(|(program, _)| is_up(&host, program))
             },
         );
@@ -80,11 +83,11 @@ fn view(host: &Host, program: &str) -> Value {
     host.inspect(program)["program"].clone()
 }
 
-/// How many containers of a program run.
-fn running(program: &str) -> usize {
-    let all = containers(program);
-    let running = all.iter().filter(|it| it["State"] == "running");
-    running.count()
+/// The containers of a program that run.
+fn running(program: &str) -> Vec<Value> {
+    let mut all = containers(program);
+    all.retain(|it| it["State"] == "running");
+    all
 }
 
 /// Returns whether a program is up and nothing of it comes or goes.
@@ -93,7 +96,7 @@ fn is_up(host: &Host, program: &str) -> bool {
     let rollout = &view["rollout"];
     let is_over = rollout.is_null() || rollout["step"] == "settling";
     let is_alone = view["leaving_instance"].is_null();
-    view["state"] == "Ready" && is_over && is_alone && running(program) == 1
+    view["state"] == "Ready" && is_over && is_alone && running(program).len() == 1
 }
 
 fn has_good(host: &Host, program: &str) -> bool {
