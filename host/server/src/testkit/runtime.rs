@@ -75,10 +75,7 @@ impl FakeRuntime {
 
     /// The instances that are paused. Nobody plays those of another process, so none of them is.
     pub fn paused_now(&self) -> BTreeSet<InstanceId> {
-        match &self.link {
-            Link::Here(engine) => engine.paused(),
-            Link::There(_) => BTreeSet::new(),
-        }
+        self.here().map(FakeEngine::paused).unwrap_or_default()
     }
 
     /// How often an instance was paused.
@@ -115,11 +112,16 @@ impl FakeRuntime {
 
     /// The network of an instance, as far as the engine tells it.
     fn network(&self, instance: &InstanceId) -> NetworkMode {
-        let network = match &self.link {
-            Link::Here(engine) => engine.network(instance),
-            Link::There(_) => None,
-        };
+        let network = self.here().and_then(|engine| engine.network(instance));
         network.unwrap_or_default()
+    }
+
+    /// The engine, if it is in this process.
+    fn here(&self) -> Option<&FakeEngine> {
+        match &self.link {
+            Link::Here(engine) => Some(engine),
+            Link::There(_) => None,
+        }
     }
 
     pub(super) async fn ask(&self, operation: Operation) -> Reply {
@@ -249,7 +251,7 @@ impl Runtime for FakeRuntime {
     ) -> BoxFuture<'_, Result<(), StopError>> {
         let program = program.clone();
         async move {
-            if let Link::Here(engine) = &self.link {
+            if let Some(engine) = self.here() {
                 engine.ask_to_stop(&program, instances, grace).await;
             }
             let operation = Operation::Stop(program, instances);
@@ -261,7 +263,7 @@ impl Runtime for FakeRuntime {
     fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
         let program = program.clone();
         async move {
-            if let Link::Here(engine) = &self.link {
+            if let Some(engine) = self.here() {
                 engine.kill(&program).await;
             }
             Ok(())
@@ -322,17 +324,11 @@ impl Runtime for FakeRuntime {
     }
 
     fn has_sockets(&self) -> bool {
-        match &self.link {
-            Link::Here(engine) => engine.has_sockets(),
-            Link::There(_) => true,
-        }
+        self.here().is_none_or(FakeEngine::has_sockets)
     }
 
     fn liveness_answer(&self, container: &ContainerId) -> Option<BoxFuture<'_, ()>> {
-        match &self.link {
-            Link::Here(engine) => engine.liveness_answer(container),
-            Link::There(_) => None,
-        }
+        self.here()?.liveness_answer(container)
     }
 
     fn state_bytes(
@@ -370,9 +366,9 @@ impl Runtime for FakeRuntime {
         async move {
             let all = self.find_all().await?;
             let runs = all.iter().any(|it| it.instance == asked && it.running);
-            Ok(match &self.link {
-                Link::Here(engine) => engine.stats(&asked),
-                Link::There(_) => runs.then(Stats::default),
+            Ok(match self.here() {
+                Some(engine) => engine.stats(&asked),
+                None => runs.then(Stats::default),
             })
         }
         .boxed()
@@ -380,10 +376,8 @@ impl Runtime for FakeRuntime {
 
     fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
         self.paused().count += 1;
-        let runs = match &self.link {
-            Link::Here(engine) => engine.set_paused(instance, true),
-            Link::There(_) => true,
-        };
+        let engine = self.here();
+        let runs = engine.is_none_or(|engine| engine.set_paused(instance, true));
         let message = format!("instance {instance} does not run");
         let paused = runs.then_some(()).ok_or(StopError::Failed { message });
         std::future::ready(paused).boxed()
@@ -396,7 +390,7 @@ impl Runtime for FakeRuntime {
             let message = "not now".to_owned();
             return std::future::ready(Err(StopError::Failed { message })).boxed();
         }
-        if let Link::Here(engine) = &self.link {
+        if let Some(engine) = self.here() {
             // One that is gone needs no unpausing.
             engine.set_paused(instance, false);
         }
