@@ -64,6 +64,7 @@ mod manifest;
 mod queries;
 pub mod recovery;
 mod reducer;
+mod rest;
 mod restarts;
 mod revision;
 mod rules;
@@ -97,12 +98,13 @@ pub use reducer::{
     BUILD_QUEUE_MS, CHECK_TIMEOUT_MS, HANDLER_SLACK_MS, Lifecycle, REMOVE_TIMEOUT_MS,
     START_QUEUE_MS, STOP_SLACK_MS,
 };
+pub use rest::{Failed, Rest, Retry, Stopped};
 pub use restarts::Restarts;
 pub use revision::{
     PlannedStart, Revision, RevisionNote, Revisions, RolloutEnd, RolloutOutcome, StartKind,
 };
 pub use rules::Rules;
-pub use state::{AfterStop, Failed, Program, Retry, State, StopStep, Stopped, Stopping};
+pub use state::{AfterStop, Program, State, StopStep, Stopping};
 #[cfg(feature = "tokio")]
 pub use supervisor::{
     CommandError, ProgramRecord, ProgramSnapshot, ProgramStepper, Subscription, Supervisor,

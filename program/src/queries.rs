@@ -216,6 +216,17 @@ impl Program {
         }
     }
 
+    /// Returns whether a build alone may begin now, beside what runs or at rest.
+    #[must_use]
+    pub fn may_be_built(&self) -> bool {
+        match &self.state {
+            State::Created | State::Ready(_) | State::Stopped(_) => true,
+            State::Building(building) => !building.then.is_start(),
+            State::Error(failed) => failed.retry.is_none() && self.instance_manifest.is_none(),
+            State::Starting(_) | State::Stopping(_) | State::Removed => false,
+        }
+    }
+
     /// Returns whether the program is to be removed, from the command to remove it on.
     #[must_use]
     pub fn is_being_removed(&self) -> bool {

@@ -110,6 +110,9 @@ pub enum RolloutOutcome {
     Stopped,
     /// The revision is built and was not started, as somebody asked.
     Built,
+    /// Only a build was asked for, and something else that came up ended it: the program's own end, or an instance
+    /// that had to be stopped first.
+    Cut,
 }
 
 /// The revisions of a program.

@@ -22,8 +22,8 @@ use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildId, Building, Cause, Exit, ImageId, InstanceNumber, Manifest, ProgramId, Ready, Restarts,
-    RevisionNote, Revisions, Rules, Source, Starting,
+    BuildId, Building, Cause, Exit, Failed, ImageId, InstanceNumber, Manifest, ProgramId, Ready,
+    Restarts, RevisionNote, Revisions, Rules, Source, Starting, Stopped,
 };
 
 /// The whole state of one program: the state of the state machine [`Lifecycle`](crate::Lifecycle).
@@ -153,26 +153,6 @@ pub struct Stopping {
     pub then: AfterStop,
 }
 
-/// A program at rest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopped {
-    /// The end of the program's container, when it ended by itself.
-    pub last_exit: Option<Arc<Exit>>,
-}
-
-/// A program that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failed {
-    /// The cause of the failure.
-    pub cause: Arc<Cause>,
-    /// The next retry, when there is one.
-    pub retry: Option<Retry>,
-    /// The reason why the failed program could not be stopped either. While it is set, something of the
-    /// program may still run.
-    #[serde(default)]
-    pub not_stopped: Option<Arc<Cause>>,
-}
-
 /// The step of a program in `Stopping`, by the effect that it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -202,15 +182,6 @@ pub enum AfterStop {
     },
     /// `Removed`.
     Remove,
-}
-
-/// A retry that is due later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retry {
-    /// The `ScheduleRetry` that waits for this retry.
-    pub op: OpId,
-    /// The time at which the retry is due.
-    pub due_ms: u64,
 }
 
 impl State {

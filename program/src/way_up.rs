@@ -5,7 +5,7 @@ use alloc::{sync::Arc, vec::Vec};
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerId, Exit, ImageId, InstanceNumber, RevisionNumber, Source};
+use crate::{ContainerId, Exit, ImageId, InstanceNumber, Rest, RevisionNumber, Source};
 
 /// A program whose folders and image are being made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +31,13 @@ pub enum AfterBuild {
     /// The start of an instance.
     #[default]
     Start,
-    /// Nothing: the build alone was asked for. A program at rest goes back to what it was.
+    /// Nothing: the build alone was asked for.
     Nothing {
         /// The revision that is built.
         revision: RevisionNumber,
-        /// The end of the program's last container, when it ended by itself.
+        /// What the program was before, and is again after; `None` for one that is up meanwhile.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        last_exit: Option<Arc<Exit>>,
+        rest: Option<Rest>,
     },
 }
 

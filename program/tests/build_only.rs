@@ -139,7 +139,7 @@ fn an_end_of_what_runs_starts_what_ran() {
     assert_eq!(walk.asked(), ["cancel", "stop"]);
     let walk = walk.stop_finished().wake();
     assert_eq!((walk.state(), numbers(&walk)), ("starting", (1, 2)));
-    assert_eq!(outcome(&walk), &RolloutOutcome::Stopped);
+    assert_eq!(outcome(&walk), &RolloutOutcome::Cut);
 }
 
 #[test]
@@ -194,4 +194,51 @@ fn what_is_under_way_is_not_disturbed() {
     for walk in [new().delete(), new().delete().removed()] {
         assert_eq!(refusal(&build(walk)), &Refusal::BeingRemoved);
     }
+}
+
+#[test]
+fn a_newer_revision_takes_the_place_of_one_that_is_built_only() {
+    for walk in [build(Walk::new(program())).folders(), beside()] {
+        let newer = build(stored(walk.clone(), 'f'));
+        assert_eq!(
+            newer.asked(),
+            ["cancel", "folders"],
+            "{:?}",
+            walk.program.state
+        );
+        let by = newer.program.wanted_revision().unwrap();
+        assert_eq!(outcome(&newer), &RolloutOutcome::Superseded { by });
+        let built = newer.folders().built('f');
+        assert_eq!(outcome(&built), &RolloutOutcome::Built);
+        assert_eq!(
+            built.program.state.name(),
+            match walk.state() {
+                "ready" => "ready",
+                _at_rest => "created",
+            }
+        );
+    }
+}
+
+#[test]
+fn a_program_that_failed_for_good_is_built_and_stays_failed() {
+    let never = Walk::new(common::program_with(RestartPolicy::Never));
+    let failed = never.ready().exited('c', 1).stop_finished();
+    assert_eq!((failed.state(), failed.asked()), ("error", vec![]));
+    let before = failed.program.state.clone();
+    let built = build(stored(failed, 'e')).folders().built('e');
+    assert_eq!(built.program.state, before);
+    assert_eq!(outcome(&built), &RolloutOutcome::Built);
+}
+
+#[test]
+fn a_program_that_was_stopped_before_it_ran_is_stopped_again() {
+    let stopped = Walk::new(program()).building().stop().stop_finished();
+    assert_eq!(build(stopped).folders().built('b').state(), "stopped");
+}
+
+#[test]
+fn a_newest_revision_that_fails_at_rest_stays_the_wanted_one() {
+    let walk = failed(build(stored(Walk::new(program()), 'e')).folders());
+    assert_eq!(walk.program.wanted_revision(), Some(RevisionNumber(2)));
 }

@@ -261,3 +261,23 @@ fn a_revision_that_replaces_never_overlaps() {
     let walk = settled.event(common::replaced(next)).restart();
     assert_eq!(walk.folders().built('e').state(), "stopping");
 }
+
+#[test]
+fn a_build_has_its_time_after_a_drain() {
+    let newer = overlapping('f', RestartPolicy::OnFailure);
+    let walk = switched().event(common::replaced(newer)).restart();
+    let walk = walk.wait(DRAIN_MS + 10_000).folders();
+    let build_ms = ready(&walk)
+        .rollout
+        .as_ref()
+        .unwrap()
+        .step
+        .source()
+        .manifest
+        .timeouts
+        .build_ms;
+    match walk.effects.last() {
+        Some((_, Effect::BuildImage { timeout_ms, .. })) => assert_eq!(*timeout_ms, build_ms),
+        other => panic!("{other:?}"),
+    }
+}

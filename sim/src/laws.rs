@@ -50,9 +50,14 @@ fn check_count(program: &Program, own: &BTreeMap<InstanceNumber, &ContainerId>) 
     let mut manifests = kept.map(|revision| &revision.source.manifest);
     let overlaps = manifests.any(|manifest| !manifest.deploy.keeps_state());
     let is_accounted = own.keys().all(|number| program.accounts_for(*number));
+    let both = [Some(program.manifest()), program.manifest_beside()];
+    let both = both.into_iter().flatten();
+    let writers = both
+        .filter(|manifest| manifest.deploy.keeps_state())
+        .count();
     match own.len() {
         0 | 1 => Ok(()),
-        2 if overlaps && is_accounted => Ok(()),
+        2 if overlaps && is_accounted && writers <= 1 => Ok(()),
         _many => Err(format!(
             "{} runs too often: {own:?}, {program:?}",
             program.id

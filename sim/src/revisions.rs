@@ -259,13 +259,18 @@ fn led_back(revision: RevisionNumber, step: &ProgramStep<'_>) -> RevisionNumber 
     let end = end_of_rollout(step).filter(|end| end.revision == revision);
     let back = match end.map(|end| &end.outcome) {
         // The one that runs was never touched.
-        Some(RolloutOutcome::Failed { .. }) => step.after.current_revision(),
+        Some(RolloutOutcome::Failed { .. }) if step.before.state.ready().is_some() => {
+            step.after.current_revision()
+        }
+        // A build alone of a program at rest failed: nothing else is there to be wanted.
+        Some(RolloutOutcome::Failed { .. }) => None,
         Some(RolloutOutcome::RolledBack { to, .. }) => Some(*to),
         Some(
             RolloutOutcome::Settled
             | RolloutOutcome::Superseded { .. }
             | RolloutOutcome::Stopped
-            | RolloutOutcome::Built,
+            | RolloutOutcome::Built
+            | RolloutOutcome::Cut,
         )
         | None => None,
     };

@@ -153,6 +153,8 @@ pub enum RolloutOutcome {
     Stopped,
     /// The revision is built and was not started, as somebody asked.
     Built,
+    /// Only a build was asked for, and something else that came up ended it.
+    Cut,
     /// An outcome that a newer host knows.
     #[serde(other)]
     Other,

@@ -34,9 +34,10 @@ fn row(revision: &RevisionView, view: &ProgramView) -> Vec<String> {
 fn state(revision: &RevisionView, view: &ProgramView) -> String {
     let number = revision.revision;
     let rollout = view.rollout.as_ref().filter(|it| it.revision == number);
-    let step = rollout.map(|rollout| rollout.step);
-    if let Some(RolloutStep::Building | RolloutStep::BuildingOnly) = step {
-        return "building".to_owned();
+    match rollout.map(|rollout| rollout.step) {
+        Some(RolloutStep::Building | RolloutStep::BuildingOnly) => return "building".to_owned(),
+        Some(RolloutStep::StartingBeside) => return "starting".to_owned(),
+        Some(RolloutStep::Starting | RolloutStep::Settling | RolloutStep::Other) | None => {}
     }
     if revision.current {
         return match view.state.as_str() {
@@ -56,11 +57,13 @@ fn state(revision: &RevisionView, view: &ProgramView) -> String {
             | RolloutOutcome::Superseded
             | RolloutOutcome::Stopped
             | RolloutOutcome::Built
+            | RolloutOutcome::Cut
             | RolloutOutcome::Other,
         )
-        | None => match revision.good {
-            true => "good",
-            false => "",
+        | None => match (revision.good, &revision.image_id) {
+            (true, _) => "good",
+            (false, Some(_)) => "built",
+            (false, None) => "",
         },
     };
     let wanted = match revision.wanted {

@@ -60,6 +60,7 @@ pub(super) fn failed(view: &ProgramView) -> Option<String> {
         | RolloutOutcome::Superseded
         | RolloutOutcome::Stopped
         | RolloutOutcome::Built
+        | RolloutOutcome::Cut
         | RolloutOutcome::Other => return None,
     };
     let cause = end.cause.as_ref().map_or("", |cause| &cause.message);
@@ -114,6 +115,9 @@ fn of_end(end: &RolloutEndView, view: &ProgramView) -> Failure {
         RolloutOutcome::Built => {
             format!("revision {number} was built only; 'hersh start {name}' starts it")
         }
+        RolloutOutcome::Cut => format!(
+            "the build of revision {number} was cut because what runs ended meanwhile; 'hersh deploy --build-only' builds it again"
+        ),
         RolloutOutcome::Settled | RolloutOutcome::Other => return overtaken(number, view),
     };
     match cause {

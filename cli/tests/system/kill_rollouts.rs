@@ -67,14 +67,14 @@ fn kills_during_rollouts_leave_a_good_revision_up() {
 
 /// Writes the manifest of the next revision. One that is no good is never ready.
 fn write(folder: &Folder, (program, strategy): (&str, &str), number: u64, is_good: bool) {
-    let path = match is_good {
-        true => "/watcher/status",
-        false => "/never",
+    let (path, start) = match is_good {
+        true => ("/watcher/status", "60s"),
+        false => ("/never", "3s"),
     };
     let manifest = format!(
         "name = \"{program}\"\n[resources]\nmemory = \"64MiB\"\n[env]\nNUMBER = \"{number}\"\n\
          [readiness]\npath = \"{path}\"\n[deploy]\nstrategy = \"{strategy}\"\n\
-         [timeouts]\nstart = \"3s\"\nstop = \"1s\"\n"
+         [timeouts]\nstart = \"{start}\"\nstop = \"1s\"\n"
     );
     folder.write("hersh.toml", &manifest);
 }

@@ -5,7 +5,9 @@ use alloc::sync::Arc;
 use hersh_machine::StepContext;
 
 use super::facts::{Facts, refuse, refuse_already};
-use crate::{AfterBuild, AfterStop, Effect, Event, Exit, Refusal, RevisionNumber, State, Stopped};
+use crate::{
+    AfterBuild, AfterStop, Effect, Event, Exit, Refusal, Rest, RevisionNumber, State, Stopped,
+};
 
 /// Handles an event in Created, where the program waits for its first start.
 pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut StepContext<Effect>) -> State {
@@ -44,7 +46,7 @@ fn at_rest(
             facts.plan_wanted(false, cx.now_ms());
             facts.build(cx)
         }
-        Event::UserBuildRequested => build_only(facts, last_exit, cx),
+        Event::UserBuildRequested => build_only(facts, rest(state), cx),
         Event::UserStopRequested => {
             refuse_already(state.name(), cx);
             state
@@ -80,19 +82,27 @@ fn at_rest(
 }
 
 /// Builds the wanted revision without a start. What a program of older rules has will be its first revision.
-fn build_only(
-    facts: &Facts<'_>,
-    last_exit: Option<Arc<Exit>>,
-    cx: &mut StepContext<Effect>,
-) -> State {
+pub(super) fn build_only(facts: &Facts<'_>, rest: Rest, cx: &mut StepContext<Effect>) -> State {
     let revision = facts.wanted().unwrap_or(RevisionNumber(1));
-    let source = facts.source_of(revision);
+    let source = facts.wanted_source();
     let source = source.unwrap_or_else(|| facts.planned().0);
-    let then = AfterBuild::Nothing {
-        revision,
-        last_exit,
-    };
+    let rest = Some(rest);
+    let then = AfterBuild::Nothing { revision, rest };
     State::Building(facts.begin_build(source, then, cx))
+}
+
+/// Returns what a program at rest is.
+fn rest(state: State) -> Rest {
+    match state {
+        State::Stopped(stopped) => Rest::Stopped(stopped),
+        State::Created
+        | State::Building(_)
+        | State::Starting(_)
+        | State::Ready(_)
+        | State::Stopping(_)
+        | State::Error(_)
+        | State::Removed => Rest::Created,
+    }
 }
 
 /// Handles an event in Removed, where the program's life is over. Late commands are refused.

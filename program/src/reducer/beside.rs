@@ -11,7 +11,7 @@ use alloc::{boxed::Box, sync::Arc};
 use hersh_machine::{OpId, StepContext};
 
 use super::{
-    facts::{Facts, internal, refuse_already, refuse_busy},
+    facts::{Facts, build_deadline_ms, internal, refuse_already, refuse_busy},
     leaving, overlap,
 };
 use crate::{
@@ -40,13 +40,12 @@ pub(super) fn build_only(
         (Some(wanted), Some(rollout)) if rollout.revision == wanted => {
             refuse_already("building this revision", cx);
         }
-        (Some(_), Some(_)) => refuse_busy("about to run another revision", cx),
-        (Some(revision), None) => {
-            let last_exit = None;
-            let then = AfterBuild::Nothing {
-                revision,
-                last_exit,
-            };
+        (Some(_), Some(rollout)) if rollout.step.is_started() => {
+            refuse_busy("about to run another revision", cx);
+        }
+        (Some(revision), Some(_) | None) => {
+            let rest = None;
+            let then = AfterBuild::Nothing { revision, rest };
             return begin_for(facts, ready, (revision, then), cx);
         }
     }
@@ -83,7 +82,7 @@ fn begin_for(
         .as_ref()
         .is_some_and(|it| it.revision == revision)
     {
-        refuse_already("building this revision", cx);
+        refuse_already("bringing this revision up", cx);
         return ready;
     }
     let by = revision;
@@ -214,7 +213,7 @@ pub(super) fn go_on_after_stop(
     let is_started = rollout.step.is_started();
     match is_started {
         true => facts.plan_rollout(rollout.revision, cx.now_ms()),
-        false => facts.end_rollout(rollout.revision, RolloutOutcome::Stopped, cx.now_ms()),
+        false => facts.note_end(rollout.revision, RolloutOutcome::Cut, cx.now_ms()),
     }
     is_started
 }
@@ -227,7 +226,9 @@ fn folders_ensured(
 ) -> State {
     match result {
         Ok(()) => {
-            if let Some((revision, building)) = take_building(&mut ready) {
+            if let Some((revision, mut building)) = take_building(&mut ready) {
+                // The folders waited for the instance before to leave, which is no part of the build's time.
+                building.deadline_ms = build_deadline_ms(&building.source.manifest, cx.now_ms());
                 let step = RolloutStep::Building(facts.build_image(building, cx));
                 ready.rollout = Some(Box::new(Rollout { revision, step }));
             }

@@ -6,8 +6,8 @@ use hersh_machine::{OpId, StepContext};
 
 use super::facts::{Facts, STOP, build_deadline_ms, internal, refuse_already, refuse_busy};
 use crate::{
-    AfterBuild, AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, RevisionNumber,
-    RolloutOutcome, State,
+    AfterBuild, AfterStop, BuildStep, Building, Cause, Effect, Event, ImageId, Rest,
+    RevisionNumber, RolloutOutcome, State, Stopped,
 };
 
 pub(super) fn reduce(
@@ -21,7 +21,7 @@ pub(super) fn reduce(
         Event::UserStopRequested => stop(facts, &building, cx),
         Event::UserRestartRequested => restart(facts, &building, cx),
         Event::UserRollBackRequested { revision } => roll_back(facts, building, revision, cx),
-        Event::UserBuildRequested => build_only(building, cx),
+        Event::UserBuildRequested => build_only(facts, building, cx),
         Event::UserDeleteRequested => abandon(facts, &building, AfterStop::Remove, cx),
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());
@@ -31,7 +31,7 @@ pub(super) fn reduce(
             orphan: Some(_), ..
         } => {
             facts.something_runs();
-            let then = after_cut(facts, &building, cx);
+            let then = after_cut(facts, &building, RolloutOutcome::Cut, cx);
             abandon(facts, &building, then, cx)
         }
         Event::HostStarted { .. } => {
@@ -76,10 +76,21 @@ pub(super) fn reduce(
     }
 }
 
-fn build_only(building: Building, cx: &mut StepContext<Effect>) -> State {
-    match building.then {
-        AfterBuild::Start => refuse_busy("building", cx),
-        AfterBuild::Nothing { .. } => refuse_already("being built", cx),
+/// Builds the wanted revision only, in place of an older one that is built only.
+fn build_only(facts: &mut Facts<'_>, building: Building, cx: &mut StepContext<Effect>) -> State {
+    let wanted = facts.wanted().zip(facts.wanted_source());
+    match (&building.then, wanted) {
+        (AfterBuild::Start, _) => refuse_busy("building", cx),
+        (AfterBuild::Nothing { revision, rest }, Some((by, source))) if *revision != by => {
+            cx.emit(Effect::Cancel { op: building.op });
+            facts.note_end(*revision, RolloutOutcome::Superseded { by }, cx.now_ms());
+            let then = AfterBuild::Nothing {
+                revision: by,
+                rest: rest.clone(),
+            };
+            return State::Building(facts.begin_build(source, then, cx));
+        }
+        (AfterBuild::Nothing { .. }, _) => refuse_already("being built", cx),
     }
     State::Building(building)
 }
@@ -98,12 +109,9 @@ fn built(
     facts.keep_image(&building.source, &image);
     match &building.then {
         AfterBuild::Start => facts.start(image, &building.source, cx),
-        AfterBuild::Nothing {
-            revision,
-            last_exit,
-        } => {
-            facts.end_rollout(*revision, RolloutOutcome::Built, cx.now_ms());
-            facts.rest(last_exit.clone())
+        AfterBuild::Nothing { revision, rest } => {
+            facts.note_end(*revision, RolloutOutcome::Built, cx.now_ms());
+            back(rest.as_ref())
         }
     }
 }
@@ -129,7 +137,7 @@ fn start(facts: &mut Facts<'_>, building: Building, cx: &mut StepContext<Effect>
 fn stop(facts: &mut Facts<'_>, building: &Building, cx: &mut StepContext<Effect>) -> State {
     let then = match &building.then {
         AfterBuild::Start => STOP,
-        AfterBuild::Nothing { .. } => after_cut(facts, building, cx),
+        AfterBuild::Nothing { .. } => after_cut(facts, building, RolloutOutcome::Stopped, cx),
     };
     facts.stop_rollout(cx.now_ms());
     abandon(facts, building, then, cx)
@@ -148,17 +156,29 @@ fn roll_back(
 }
 
 /// Returns what follows the stop after a build that is cut.
-fn after_cut(facts: &mut Facts<'_>, building: &Building, cx: &StepContext<Effect>) -> AfterStop {
+fn after_cut(
+    facts: &mut Facts<'_>,
+    building: &Building,
+    outcome: RolloutOutcome,
+    cx: &StepContext<Effect>,
+) -> AfterStop {
     match &building.then {
         AfterBuild::Start => AfterStop::Start,
-        AfterBuild::Nothing {
-            revision,
-            last_exit,
-        } => {
-            facts.end_rollout(*revision, RolloutOutcome::Stopped, cx.now_ms());
-            let last_exit = last_exit.clone();
+        AfterBuild::Nothing { revision, rest } => {
+            facts.note_end(*revision, outcome, cx.now_ms());
+            let last_exit = rest.as_ref().and_then(Rest::last_exit);
             AfterStop::Stop { last_exit }
         }
+    }
+}
+
+/// Returns what a program is again after a build that nothing follows.
+fn back(rest: Option<&Rest>) -> State {
+    match rest {
+        Some(Rest::Created) => State::Created,
+        Some(Rest::Stopped(stopped)) => State::Stopped(stopped.clone()),
+        Some(Rest::Failed(failed)) => State::Error(failed.clone()),
+        None => State::Stopped(Stopped::default()),
     }
 }
 
@@ -168,13 +188,8 @@ fn give_up(facts: &mut Facts<'_>, building: &Building, cx: &mut StepContext<Effe
     let cause = Arc::new(Cause::BuildTimedOut { after_ms });
     let then = match &building.then {
         AfterBuild::Start => facts.after_failure(cause, cx.now_ms()),
-        AfterBuild::Nothing {
-            revision,
-            last_exit,
-        } => {
-            facts.end_rollout(*revision, RolloutOutcome::Failed { cause }, cx.now_ms());
-            let last_exit = last_exit.clone();
-            AfterStop::Stop { last_exit }
+        AfterBuild::Nothing { .. } => {
+            after_cut(facts, building, RolloutOutcome::Failed { cause }, cx)
         }
     };
     abandon(facts, building, then, cx)
@@ -195,13 +210,9 @@ fn fail(
     cause: Arc<Cause>,
     cx: &mut StepContext<Effect>,
 ) -> State {
-    if let AfterBuild::Nothing {
-        revision,
-        last_exit,
-    } = &building.then
-    {
-        facts.end_rollout(*revision, RolloutOutcome::Failed { cause }, cx.now_ms());
-        return facts.rest(last_exit.clone());
+    if let AfterBuild::Nothing { revision, rest } = &building.then {
+        facts.note_end(*revision, RolloutOutcome::Failed { cause }, cx.now_ms());
+        return back(rest.as_ref());
     }
     match facts.fall_back(&cause, cx.now_ms()) {
         true => facts.start_or_build(cx),

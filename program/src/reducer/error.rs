@@ -5,8 +5,11 @@ use alloc::sync::Arc;
 
 use hersh_machine::{OpId, StepContext};
 
-use super::facts::{Facts, STOP, refuse_busy};
-use crate::{AfterStop, Effect, Event, Failed, State};
+use super::{
+    at_rest,
+    facts::{Facts, STOP, refuse_busy},
+};
+use crate::{AfterStop, Effect, Event, Failed, Rest, State};
 
 pub(super) fn reduce(
     facts: &mut Facts<'_>,
@@ -26,11 +29,7 @@ pub(super) fn reduce(
             facts.stop_rollout(cx.now_ms());
             facts.stop(None, STOP, cx)
         }
-        // A retry may come at any moment, and would then have to wait for a build that nobody waits for.
-        Event::UserBuildRequested => {
-            refuse_busy("in error", cx);
-            State::Error(failed)
-        }
+        Event::UserBuildRequested => build_only(facts, failed, cx),
         Event::UserDeleteRequested => {
             cancel_retry(&failed, cx);
             facts.stop(None, AfterStop::Remove, cx)
@@ -70,6 +69,20 @@ pub(super) fn reduce(
         | Event::Removed { .. }
         | Event::HandlerPanicked { .. } => State::Error(failed),
     }
+}
+
+/// Builds the wanted revision of a program that waits for a person.
+fn build_only(facts: &Facts<'_>, failed: Failed, cx: &mut StepContext<Effect>) -> State {
+    // A retry may come at any moment, and would have to wait for the build.
+    if failed.retry.is_some() {
+        refuse_busy("waiting for its next try", cx);
+        return State::Error(failed);
+    }
+    if facts.may_run() {
+        refuse_busy("perhaps still running, after a stop that failed", cx);
+        return State::Error(failed);
+    }
+    at_rest::build_only(facts, Rest::Failed(failed), cx)
 }
 
 /// Begins a start that a person asked for. A program that would have been tried again goes back to what it was

@@ -9,9 +9,9 @@ use alloc::{
 use hersh_machine::{OpId, StepContext};
 
 use crate::{
-    AfterBuild, AfterStop, BuildStep, Building, Cause, Effect, Exit, ImageId, InstanceNumber,
-    Instances, Manifest, OnNotAlive, Program, ProgramId, Ready, Refusal, RestartPolicy, Rules,
-    Source, Starting, State, StopStep, Stopped, Stopping,
+    AfterBuild, AfterStop, BuildStep, Building, Cause, Effect, ImageId, InstanceNumber, Instances,
+    Manifest, OnNotAlive, Program, ProgramId, Ready, Refusal, RestartPolicy, Rules, Source,
+    Starting, State, StopStep, Stopping,
 };
 
 /// The extra time before a handler is given up, beyond the time that its effect names, milliseconds. A
@@ -127,14 +127,6 @@ impl Facts<'_> {
             op,
             step: BuildStep::Image,
             ..building
-        }
-    }
-
-    /// Goes back to rest. A program that has had no instance is as new.
-    pub(super) fn rest(&self, last_exit: Option<Arc<Exit>>) -> State {
-        match self.0.instances {
-            Some(0) => State::Created,
-            Some(_) | None => State::Stopped(Stopped { last_exit }),
         }
     }
 

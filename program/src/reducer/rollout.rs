@@ -126,6 +126,23 @@ impl Facts<'_> {
         self.show_wanted();
     }
 
+    /// Returns the source of the wanted revision.
+    pub(super) fn wanted_source(&self) -> Option<Source> {
+        self.source_of(self.wanted()?)
+    }
+
+    /// Notes how a rollout ended, and leaves what is wanted alone.
+    pub(super) fn note_end(
+        &mut self,
+        revision: RevisionNumber,
+        outcome: RolloutOutcome,
+        now_ms: u64,
+    ) {
+        if let Some(revisions) = &mut self.0.revisions {
+            revisions.end_rollout(revision, outcome, now_ms);
+        }
+    }
+
     /// Notes that the wanted revision takes the place of a rollout beside the instance that is up.
     pub(super) fn supersede(&mut self, revision: RevisionNumber, now_ms: u64) {
         if let Some(by) = self.wanted() {

@@ -102,10 +102,11 @@ fn step(view: &ProgramView, sent: &Sent, restart: bool) -> Step {
     let is_same = sent.is_current(view);
     let rollout = view.rollout.as_ref();
     match view.state.as_str() {
-        // Somebody has it built only, and now it is to be started.
-        _any if rollout.is_some_and(|it| it.step == RolloutStep::BuildingOnly) => {
-            Step::Command("restart")
-        }
+        // Somebody has it built only, and now it is to be started: that goes on from the build.
+        state if rollout.is_some_and(|it| it.step == RolloutStep::BuildingOnly) => match state {
+            "Ready" => Step::Command("restart"),
+            _at_rest => Step::Command("start"),
+        },
         _any if programs::is_at_rest(view) => Step::Command("start"),
         "Ready" if is_same && !restart && view.rollout.is_none() => Step::Nothing,
         "Ready" | "Building" | "Starting" if is_same && !restart => Step::Follow,
@@ -131,6 +132,7 @@ mod tests {
     #[test]
     fn a_numbered_revision_is_left_alone_where_it_runs() {
         let building = json!({ "revision": 7, "step": "building", "fallback": 6 });
+        let at_rest = json!({ "revision": 7, "step": "building_only" });
         let building_only = json!({ "revision": 7, "step": "building_only", "fallback": 6 });
         let settling = json!({ "revision": 7, "step": "settling", "fallback": 6 });
         let steps = [
@@ -141,6 +143,10 @@ mod tests {
                 Step::Command("restart"),
             ),
             (json!({ "revision": 6, "rollout": building }), Step::Follow),
+            (
+                json!({ "revision": 7, "state": "Building", "rollout": at_rest }),
+                Step::Command("start"),
+            ),
             // The same tree, and other settings.
             (json!({ "revision": 6 }), Step::Command("restart")),
             (json!({ "revision": 7, "state": "Starting" }), Step::Follow),

@@ -208,7 +208,8 @@ fn is_over(sent: &Sent, view: &ProgramView) -> bool {
         RolloutOutcome::Superseded
         | RolloutOutcome::Stopped
         | RolloutOutcome::Failed
-        | RolloutOutcome::Built => true,
+        | RolloutOutcome::Built
+        | RolloutOutcome::Cut => true,
         // Whether the revision before runs again is to be seen.
         RolloutOutcome::RolledBack | RolloutOutcome::Settled | RolloutOutcome::Other => false,
     })

@@ -1,6 +1,6 @@
 //! Takes over a container's output from the engine's files.
 
-use std::{io, time::Duration};
+use std::{collections::HashSet, io, time::Duration};
 
 use hersh_storage::output::{LogLine, Stream};
 use tokio::{sync::watch, time::Instant};
@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Capture, Life, blocking,
     engine_log::{EngineLogRead, EngineLogReader, Piece},
-    lines::Lines,
+    lines::{Lines, key},
     pace::Pace,
 };
 
@@ -129,8 +129,9 @@ async fn begin(
     is_cut: bool,
 ) -> io::Result<EngineLogReader> {
     let stored = capture.stored().await;
-    let last = stored.iter().rev().find(|it| is_printed(it)).cloned();
-    let (reader, goes_on) = blocking(move || go_on(reader, last.as_ref())).await?;
+    let printed = stored.iter().filter(|it| is_printed(it)).map(of);
+    let printed: HashSet<LineKey> = printed.collect();
+    let (reader, goes_on) = blocking(move || go_on(reader, &printed)).await?;
     match (goes_on, is_cut) {
         (true, _) => {}
         (false, true) => capture.mark_gap().await,
@@ -139,28 +140,34 @@ async fn begin(
     Ok(reader)
 }
 
-/// Moves the reading to where the stored output ends: behind the last entry of the last stored line, if
-/// that line is in the files.
+/// The time and the stream of a line.
+type LineKey = (String, char);
+
+fn of(line: &LogLine) -> LineKey {
+    (line.at.clone(), key(line.stream))
+}
+
+/// Moves the reading behind the last entry in the files that is stored. The last line of all that are stored may be
+/// another instance's: two of one program may have run at once.
 fn go_on(
     mut reader: EngineLogReader,
-    last: Option<&LogLine>,
+    stored: &HashSet<LineKey>,
 ) -> io::Result<(EngineLogReader, bool)> {
-    let Some(last) = last else {
+    if stored.is_empty() {
         return Ok((reader, false));
-    };
+    }
     let begin = reader.position()?;
     let (mut lines, mut seen, mut found) = (Lines::default(), 0, None);
     while let EngineLogRead::Pieces(pieces) = reader.next()? {
         for piece in pieces {
             seen += 1;
             let line = lines.take(piece);
-            if line.is_some_and(|line| line.at == last.at && line.stream == last.stream) {
+            if line.is_some_and(|line| stored.contains(&of(&line))) {
                 found = Some(seen);
             }
         }
     }
-    let is_unfinished = |line: &LogLine| line.at == last.at && line.stream == last.stream;
-    if lines.finish().iter().any(is_unfinished) {
+    if lines.finish().iter().any(|line| stored.contains(&of(line))) {
         found = Some(seen);
     }
     reader.seek_to(begin)?;
@@ -192,8 +199,8 @@ mod tests {
         }
     }
 
-    /// Returns the texts that come after `last`, and whether `last` was found.
-    fn after(entries: &[(&str, &str)], last: Option<&LogLine>) -> (Vec<String>, bool) {
+    /// Returns the texts that come after what is stored, and whether any of it was found.
+    fn after(entries: &[(&str, &str)], stored: &[LogLine]) -> (Vec<String>, bool) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c-json.log");
         let entries = entries.iter().map(|(at, text)| {
@@ -203,7 +210,8 @@ mod tests {
         });
         std::fs::write(&path, entries.collect::<String>()).unwrap();
         let (reader, _) = EngineLogReader::open(path, u64::MAX).unwrap();
-        let (mut reader, found) = go_on(reader, last).unwrap();
+        let stored = stored.iter().map(of).collect();
+        let (mut reader, found) = go_on(reader, &stored).unwrap();
         let mut texts = Vec::new();
         while let EngineLogRead::Pieces(pieces) = reader.next().unwrap() {
             texts.extend(pieces.into_iter().map(|it| it.text));
@@ -214,10 +222,10 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_loses_nothing() {
         let entries = [("50", "a\n"), ("51", "b\n"), ("10", "c\n"), ("11", "d\n")];
-        let (rest, found) = after(&entries, Some(&line("51", "b")));
+        let (rest, found) = after(&entries, &[line("51", "b")]);
         assert!(found);
         assert_eq!(rest, ["c\n", "d\n"]);
-        let (rest, _) = after(&entries, Some(&line("10", "c")));
+        let (rest, _) = after(&entries, &[line("10", "c")]);
         assert_eq!(rest, ["d\n"]);
     }
 
@@ -230,18 +238,27 @@ mod tests {
             ("04", "d"),
             ("05", "e"),
         ];
-        let (rest, found) = after(&entries, Some(&line("01", "abc")));
+        let (rest, found) = after(&entries, &[line("01", "abc")]);
         assert!(found);
         assert_eq!(rest, ["d", "e"]);
-        let (rest, found) = after(&entries, Some(&line("04", "de")));
+        let (rest, found) = after(&entries, &[line("04", "de")]);
         assert!(found && rest.is_empty());
+    }
+
+    #[test]
+    fn what_another_instance_printed_since_doubles_nothing() {
+        let entries = [("01", "a\n"), ("02", "b\n"), ("05", "c\n")];
+        let stored = [line("01", "a"), line("02", "b"), line("03", "bye")];
+        let (rest, found) = after(&entries, &stored);
+        assert!(found);
+        assert_eq!(rest, ["c\n"]);
     }
 
     #[test]
     fn what_was_never_seen_is_read_from_its_beginning() {
         let entries = [("01", "a\n"), ("02", "b\n")];
-        for last in [None, Some(line("09", "of another instance"))] {
-            let (rest, found) = after(&entries, last.as_ref());
+        for stored in [vec![], vec![line("09", "of another instance")]] {
+            let (rest, found) = after(&entries, &stored);
             assert!(!found);
             assert_eq!(rest, ["a\n", "b\n"]);
         }

@@ -242,6 +242,7 @@ impl From<CopyError> for Failure {
             | CopyError::NotAtRest { state }
             | CopyError::Changed { state } => Some(*state),
             CopyError::BeingCopied
+            | CopyError::KeepsNothing
             | CopyError::Ending
             | CopyError::File(_)
             | CopyError::NotPaused(_)
@@ -256,6 +257,7 @@ impl From<CopyError> for Failure {
         let said = error.to_string();
         let code = match error {
             CopyError::BeingCopied
+            | CopyError::KeepsNothing
             | CopyError::OnItsWay { .. }
             | CopyError::NotAtRest { .. }
             | CopyError::Changed { .. }

@@ -107,14 +107,14 @@ impl EffectHandler for Effects {
         }
         self.forget_end(&operation.program).await?;
         let turn = self
-            .turn_to_start(operation, manifest.limits.state_bytes)
+            .turn_to_start(operation, kept_state_bytes(manifest))
             .await?;
         let began = Instant::now();
         // A cancelled start is dropped here: the stop that follows waits until what was begun has ended.
         let running = tokio::select! {
             biased;
             running = self.runtime.start_with_permit(spec, Box::new(turn)) => running.map_err(|error| start_error_cause(error, manifest))?,
-            cause = self.state_too_large(&operation.program, manifest.limits.state_bytes) => return Err(cause),
+            cause = self.state_too_large(&operation.program, kept_state_bytes(manifest)) => return Err(cause),
             () = operation.cancel.cancelled() => return Err(Cause::HostRestarted),
         };
         let ready = self.wait_until_ready(operation, &instance, &running, manifest, began);
@@ -187,15 +187,17 @@ impl Effects {
     async fn turn_to_start(
         &self,
         operation: &OperationContext,
-        state_bytes: u64,
+        kept_bytes: Option<u64>,
     ) -> Result<Turn, Cause> {
         let owner = (self.start_owner)(&operation.program);
         let waited = Duration::from_millis(START_QUEUE_MS);
         let turn = async {
-            let measuring = self.measures.turn(owner.clone(), |_first| ()).await;
-            let measuring = measuring.map_err(|error| start_failed_cause(error.to_string()))?;
-            self.check_state_size(&operation.program, state_bytes, measuring)
-                .await?;
+            if let Some(limit_bytes) = kept_bytes {
+                let measuring = self.measures.turn(owner.clone(), |_first| ()).await;
+                let measuring = measuring.map_err(|error| start_failed_cause(error.to_string()))?;
+                self.check_state_size(&operation.program, limit_bytes, measuring)
+                    .await?;
+            }
             let turn = self.starts.turn(owner, |_first| ()).await;
             turn.map_err(|error| start_failed_cause(error.to_string()))
         };
@@ -275,7 +277,7 @@ impl Effects {
                 }),
             },
             cause = self.end_before_ready(instance, &manifest.readiness) => Err(cause),
-            cause = self.state_too_large(&operation.program, manifest.limits.state_bytes) => Err(cause),
+            cause = self.state_too_large(&operation.program, kept_state_bytes(manifest)) => Err(cause),
             // The outcome of a cancelled start is discarded; what it started is stopped next.
             () = operation.cancel.cancelled() => Err(Cause::HostRestarted),
         }
@@ -337,7 +339,10 @@ impl Effects {
 
     /// Waits until the program's `/state` is over its limit. The watch over running programs begins only when
     /// they are ready.
-    async fn state_too_large(&self, program: &ProgramId, limit_bytes: u64) -> Cause {
+    async fn state_too_large(&self, program: &ProgramId, kept_bytes: Option<u64>) -> Cause {
+        let Some(limit_bytes) = kept_bytes else {
+            return std::future::pending().await;
+        };
         let readings = StateReadings::default();
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
@@ -384,4 +389,11 @@ impl Effects {
             Err(error) => Err(StorageFailure::Other(error.to_string())),
         }
     }
+}
+
+/// Returns the bound on what the program keeps in `/state`, bytes; `None` if its `/state` is in memory, where the
+/// bound of its folders in memory holds.
+fn kept_state_bytes(manifest: &Manifest) -> Option<u64> {
+    let keeps_state = manifest.deploy.keeps_state();
+    keeps_state.then_some(manifest.limits.state_bytes)
 }

@@ -88,7 +88,10 @@ impl Host {
                 self.send_if_room(entry, None, event).await
             }
             Command::Build => {
-                self.clear_build_log(entry, None).await;
+                // A build that is refused leaves the log of the last one alone.
+                if entry.supervisor().with_state(Program::may_be_built) {
+                    self.clear_build_log(entry, None).await;
+                }
                 self.send(entry, Event::UserBuildRequested).await
             }
             Command::RollBack(revision) => {

@@ -1,6 +1,6 @@
 //! Room within a user's quota, for a program that is to ask for more.
 
-use hersh_program::{Limits, Program, RevisionNumber, UserId};
+use hersh_program::{Limits, Program, RevisionNumber, State, UserId};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Host, QuotaUnknown};
@@ -72,8 +72,8 @@ fn start_limits(program: &Program, number: Option<RevisionNumber>) -> Limits {
         &named.source.manifest.limits
     });
     let overlaps = named.is_some_and(|named| !named.source.manifest.deploy.keeps_state());
-    // A program on its way up may be up by the time at which it takes the command in.
-    let limits = match overlaps && program.is_started() {
+    let is_other = number != program.current_revision();
+    let limits = match overlaps && is_other && may_be_up(program) {
         true => admission::both(&program.manifest().limits, limits),
         false => limits.clone(),
     };
@@ -81,5 +81,14 @@ fn start_limits(program: &Program, number: Option<RevisionNumber>) -> Limits {
     match back {
         Some(back) => admission::larger(&back.source.manifest.limits, &limits),
         None => limits,
+    }
+}
+
+/// Returns whether the program is up, or may be by the time at which it takes a command in.
+fn may_be_up(program: &Program) -> bool {
+    match &program.state {
+        State::Building(building) => building.then.is_start(),
+        State::Starting(_) | State::Ready(_) | State::Stopping(_) => true,
+        State::Created | State::Stopped(_) | State::Error(_) | State::Removed => false,
     }
 }

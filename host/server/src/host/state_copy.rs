@@ -44,6 +44,10 @@ pub(crate) enum CopyError {
     OnItsWay { state: &'static str },
     #[error("it is {state}; its state is changed only while nothing runs: stop it first")]
     NotAtRest { state: &'static str },
+    #[error(
+        "its /state is in memory, by [deploy] strategy = \"overlap\": nothing of it is kept, and there is nothing to copy while it runs"
+    )]
+    KeepsNothing,
     #[error("it did not stay {state} while its state was copied; try again")]
     Changed { state: &'static str },
     #[error("the host is ending; copy its state when it is up again")]
@@ -120,6 +124,9 @@ impl Host {
                     },
                 )
                 .await
+            }
+            Phase::Runs(_) if !program.manifest().deploy.keeps_state() => {
+                return Err(CopyError::KeepsNothing);
             }
             Phase::Runs(instance) => {
                 let _paused = entry.pauses().begin();

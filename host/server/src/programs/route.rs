@@ -6,13 +6,14 @@
 //! ```
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
 use hersh_base::{endpoint::Endpoint, locked::locked};
 use hersh_program::{ContainerId, Program, Supervisor};
 use hersh_proxy::{RequestCount, Rules, Upstream};
+use tokio_util::sync::CancellationToken;
 
 /// How long clients may take to hear that what they had under way is ended.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -77,10 +78,9 @@ impl ProgramRoute {
     /// Sends no further request to a container that leaves, and waits until those under way have ended, at most
     /// for `patience`. Then ends the rest, so that clients hear of it before the container stops.
     pub(super) async fn drain(&self, container: &ContainerId, patience: Duration) {
-        let Some(left) = self.let_go(container) else {
+        let Some((released, left)) = self.let_go(container) else {
             return;
         };
-        let (released, left) = (left.released().clone(), Arc::downgrade(&left));
         if tokio::time::timeout(patience, released.cancelled())
             .await
             .is_ok()
@@ -94,13 +94,15 @@ impl ProgramRoute {
         let _late = tokio::time::timeout(FAREWELL, released.cancelled()).await;
     }
 
-    fn let_go(&self, container: &ContainerId) -> Option<Arc<Upstream>> {
+    /// Takes the container off the route. Holds nothing of it: what is held is not released.
+    fn let_go(&self, container: &ContainerId) -> Option<(CancellationToken, Weak<Upstream>)> {
         let mut guard = self.instances();
         let RoutedInstances {
             upstream, former, ..
         } = &mut *guard;
         let is_it = |known: &mut Arc<Upstream>| known.container() == container;
-        upstream.take_if(is_it).or_else(|| former.take_if(is_it))
+        let left = upstream.take_if(is_it).or_else(|| former.take_if(is_it))?;
+        Some((left.released().clone(), Arc::downgrade(&left)))
     }
 
     /// Ends everything that goes on with a container that is dead. The program's state may still name the
@@ -126,4 +128,79 @@ fn is_up(supervisor: &Supervisor, container: &ContainerId) -> bool {
 fn answers_from(program: &Program, container: &ContainerId) -> bool {
     let ready = program.state.ready();
     ready.is_some_and(|ready| ready.answers_from(container))
+}
+
+#[cfg(test)]
+mod tests {
+    use hersh_base::surroundings::Surroundings;
+    use hersh_machine::driver::{Config, MemoryJournal};
+    use hersh_program::{
+        BuildId, Event, FakeHandler, Manifest, ProgramId, ProgramStepper, Readiness, Source,
+    };
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(300);
+
+    /// A program that is up, and the route to it.
+    async fn up() -> (Supervisor, ProgramRoute, Arc<Upstream>) {
+        let source = Source {
+            build: BuildId::parse("build-000000000000").unwrap(),
+            manifest: Arc::new(Manifest {
+                readiness: Readiness::None { port: 8080 },
+                ..Manifest::default()
+            }),
+        };
+        let program = Program::new(ProgramId::parse("a").unwrap(), source, 1);
+        let supervisor = Supervisor::run(
+            ProgramStepper::new(program),
+            Arc::new(FakeHandler::instant()),
+            MemoryJournal::default(),
+            Surroundings::System,
+            Config::default(),
+        );
+        supervisor.call(Event::UserStartRequested).await.unwrap();
+        let up = supervisor.settled().await;
+        let container = up.state.container().unwrap().clone();
+        let route = ProgramRoute::default();
+        let endpoint = Endpoint::at([127, 0, 0, 1].into());
+        let upstream = route.lead_to(&supervisor, container, endpoint).unwrap();
+        (supervisor, route, upstream)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_that_nobody_uses_is_drained_at_once() {
+        let (supervisor, route, upstream) = up().await;
+        let container = upstream.container().clone();
+        drop(upstream);
+        let began = Instant::now();
+        route.drain(&container, PATIENCE).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(route.upstream(&supervisor).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_waits_for_who_chose_the_container_before() {
+        let (_supervisor, route, upstream) = up().await;
+        let container = upstream.container().clone();
+        let (began, held) = (Instant::now(), Duration::from_secs(7));
+        tokio::spawn(async move {
+            // tidy: allow(sleep) the clock is paused: how long the request takes
+            tokio::time::sleep(held).await;
+            drop(upstream);
+        });
+        route.drain(&container, PATIENCE).await;
+        assert_eq!(began.elapsed(), held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_still_under_way_after_a_drain_is_ended() {
+        let (_supervisor, route, upstream) = up().await;
+        let container = upstream.container().clone();
+        let began = Instant::now();
+        route.drain(&container, PATIENCE).await;
+        assert_eq!(began.elapsed(), PATIENCE + FAREWELL);
+        drop(upstream);
+    }
 }

@@ -64,6 +64,10 @@ async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
     for entry in host.list() {
         let seen = entry.supervisor().with_state(|program| {
             let limit = program.manifest().limits.state_bytes;
+            // Of an instance whose /state is in memory, nothing comes into the folder.
+            if !program.manifest().deploy.keeps_state() {
+                return None;
+            }
             phase(program).map(|phase| (program.id.clone(), phase, limit))
         });
         let Some((id, phase, limit)) = seen.filter(|(_, phase, _)| of_interest(phase)) else {

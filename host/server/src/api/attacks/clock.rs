@@ -74,8 +74,15 @@ impl<'a> StoppedClock<'a> {
 
     pub(super) fn assert_about(&self, seconds: u64) {
         let took = self.seconds();
-        let range = seconds..=seconds + LATE_SECONDS_MAX;
-        assert!(range.contains(&took), "{took} s, not about {seconds} s");
+        assert!(
+            Self::is_about(took, seconds),
+            "{took} s, not about {seconds} s"
+        );
+    }
+
+    /// Whether so many seconds are as many as expected, or a little more.
+    pub(super) fn is_about(took: u64, seconds: u64) -> bool {
+        (seconds..=seconds + LATE_SECONDS_MAX).contains(&took)
     }
 }
 

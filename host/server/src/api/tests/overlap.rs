@@ -1,16 +1,25 @@
 //! Deploys with overlap: the next revision is started beside the one that runs.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
+
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
 
-/// A listener at a port of its own, which is ready by its port alone.
-fn listener(port: u16) -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap()
+/// A port that is taken and at which nobody listens yet.
+fn reserved() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    socket
 }
 
-fn port_of(listener: &TcpListener) -> u16 {
-    listener.local_addr().unwrap().port()
+fn port_of(socket: &TcpSocket) -> u16 {
+    socket.local_addr().unwrap().port()
+}
+
+/// What makes an instance ready that is probed at this port.
+fn listen(socket: TcpSocket) -> TcpListener {
+    socket.listen(128).unwrap()
 }
 
 /// A revision that is ready once somebody listens at `port`.
@@ -42,16 +51,17 @@ async fn until(host: &Fixture, holds: impl Fn(&Value) -> bool) -> Value {
 async fn the_new_instance_is_there_before_the_old_one_goes() {
     let host = Fixture::new().await;
     host.runtime.reach_at(Some(Ipv4Addr::LOCALHOST.into()));
-    let first = listener(0);
+    let first = reserved();
     host.json("/programs", &overlapping(port_of(&first), "64MiB"))
         .await;
+    let _first = listen(first);
     let (_, up) = host.ask(Method::POST, "/programs/a/start?wait=30s").await;
     assert_eq!(up["state"], "Ready", "{up}");
-    let second = port_of(&listener(0));
+    let second = reserved();
     host.put_as(
         &host.token,
         "/programs/a/source",
-        &overlapping(second, "64MiB"),
+        &overlapping(port_of(&second), "64MiB"),
     )
     .await;
     host.ask(Method::POST, "/programs/a/restart").await;
@@ -63,7 +73,7 @@ async fn the_new_instance_is_there_before_the_old_one_goes() {
     while host.engine.instances().len() < 2 {
         tokio::task::yield_now().await;
     }
-    let _second = listener(second);
+    let _second = listen(second);
     let switched = until(&host, |it| it["revision"] == 2).await;
     assert_eq!(switched["state"], "Ready", "{switched}");
     let alone = until(&host, |it| it["leaving_instance"].is_null()).await;
@@ -75,15 +85,16 @@ async fn the_new_instance_is_there_before_the_old_one_goes() {
 async fn a_host_that_comes_back_keeps_what_runs_and_starts_anew() {
     let mut host = Fixture::new().await;
     host.runtime.reach_at(Some(Ipv4Addr::LOCALHOST.into()));
-    let first = listener(0);
+    let first = reserved();
     host.json("/programs", &overlapping(port_of(&first), "64MiB"))
         .await;
+    let _first = listen(first);
     let (_, up) = host.ask(Method::POST, "/programs/a/start?wait=30s").await;
-    let second = port_of(&listener(0));
+    let second = reserved();
     host.put_as(
         &host.token,
         "/programs/a/source",
-        &overlapping(second, "64MiB"),
+        &overlapping(port_of(&second), "64MiB"),
     )
     .await;
     host.ask(Method::POST, "/programs/a/restart").await;
@@ -94,7 +105,7 @@ async fn a_host_that_comes_back_keeps_what_runs_and_starts_anew() {
     host.runtime.reach_at(Some(Ipv4Addr::LOCALHOST.into()));
     let back = view(&host).await;
     assert_eq!(back["container_id"], up["container_id"], "{back}");
-    let _second = listener(second);
+    let _second = listen(second);
     let switched = until(&host, |it| it["revision"] == 2).await;
     // The start that the host's end cut was instance 2.
     assert_eq!(switched["instance"], 3, "{switched}");
@@ -110,8 +121,10 @@ async fn two_instances_count_twice_toward_the_quota() {
     let (token, _) = host.token("ann", "operate").await;
     let quota = json!({ "quota": { "memory": "100MiB" } });
     host.patch("/users/ann", &quota).await;
-    let (first, second) = (listener(0), listener(0));
+    let (first, second) = (reserved(), reserved());
     let body = overlapping(port_of(&first), "64MiB");
+    let second_port = port_of(&second);
+    let _listening = (listen(first), listen(second));
     host.json_as(&token, "/programs", &body).await;
     let start = "/programs/a/start?wait=30s";
     assert_eq!(
@@ -119,7 +132,7 @@ async fn two_instances_count_twice_toward_the_quota() {
         StatusCode::OK
     );
     let deploy = async |memory: &str| {
-        let body = overlapping(port_of(&second), memory);
+        let body = overlapping(second_port, memory);
         host.put_as(&token, "/programs/a/source", &body).await;
         let path = "/programs/a/restart?wait=30s";
         host.ask_as(&token, Method::POST, path).await
@@ -129,6 +142,17 @@ async fn two_instances_count_twice_toward_the_quota() {
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("128MiB"), "{detail}");
     assert_eq!(view(&host).await["revision"], 1);
+    // What takes no second instance needs no second room.
+    let restart = "/programs/a/rollback?revision=1&wait=30s";
+    assert_eq!(
+        host.ask_as(&token, Method::POST, restart).await.0,
+        StatusCode::OK
+    );
+    let restart = "/programs/a/restart?wait=30s";
+    assert_eq!(
+        host.ask_as(&token, Method::POST, restart).await.0,
+        StatusCode::OK
+    );
     let (status, view) = deploy("32MiB").await;
     assert_eq!(
         (status, &view["revision"]),

@@ -121,6 +121,7 @@ fn end_view(end: &RolloutEnd) -> wire::RolloutEndView {
         RolloutOutcome::Superseded { by } => (Shown::Superseded, None, Some(by), None),
         RolloutOutcome::Stopped => (Shown::Stopped, None, None, None),
         RolloutOutcome::Built => (Shown::Built, None, None, None),
+        RolloutOutcome::Cut => (Shown::Cut, None, None, None),
     };
     wire::RolloutEndView {
         revision: end.revision.0,
