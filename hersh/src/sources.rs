@@ -1,5 +1,5 @@
-//! The sources of watched variables: one task for each variable, on the engine's thread. The tasks
-//! end with that thread.
+//! The sources of watched variables: one task for each variable, on the engine's thread. A task ends with
+//! that thread, or when its variable is not watched any more.
 //!
 //! ```text
 //! tick   ── sleep ──────────────────────────────┐
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{FutureExt, Stream};
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::Error;
@@ -56,12 +56,12 @@ impl Tick {
 }
 
 /// Feeds a variable with a tick every `every`.
-pub(crate) fn tick(target: Target, every: Duration) {
+pub(crate) fn tick(target: Target, every: Duration) -> AbortHandle {
     // The start is read before the spawn: a run that blocks the thread then delays the task, not
     // the count.
     let start = Instant::now();
     target.show_due(start + every);
-    spawn_local(async move {
+    let task = spawn_local(async move {
         let mut count = 0;
         loop {
             target.sleep_until(start + times(every, count + 1)).await;
@@ -70,6 +70,7 @@ pub(crate) fn tick(target: Target, every: Duration) {
             target.value(Arc::new(Tick::new(count, target.shared.clock.wall())));
         }
     });
+    task.abort_handle()
 }
 
 /// Feeds a variable with what `poll` finds, folded into the last value, every `every`. A poll that
@@ -81,7 +82,8 @@ pub(crate) fn call<T, F, E>(
     (every, limit): (Duration, Duration),
     mut poll: impl AsyncFnMut() -> Result<F, E> + 'static,
     mut fold: impl FnMut(&T, F) -> Option<T> + 'static,
-) where
+) -> AbortHandle
+where
     T: Watchable,
     F: 'static,
     E: Into<Error> + 'static,
@@ -110,11 +112,11 @@ pub(crate) fn call<T, F, E>(
             let next = passed(start.elapsed(), every).saturating_add(1);
             target.sleep_until(start + times(every, next)).await;
         }
-    });
+    })
 }
 
 /// Feeds a variable with the values of the stream that `open` makes.
-pub(crate) fn flow<T, S, E>(target: Target, open: impl FnOnce() -> S + 'static)
+pub(crate) fn flow<T, S, E>(target: Target, open: impl FnOnce() -> S + 'static) -> AbortHandle
 where
     T: Watchable,
     S: Stream<Item = Result<T, E>> + 'static,
@@ -127,12 +129,15 @@ where
             Ok(()) => target.note(Level::Info, "its stream has ended"),
             Err(panic) => target.error(&mut error, panic_text(&*panic)),
         }
-    });
+    })
 }
 
 /// Starts a task whose polls the heartbeat shows: they are a user's code, which may block.
-fn spawn_with_heartbeat(shared: Arc<Shared>, source: impl Future<Output = ()> + 'static) {
-    spawn_local(async move {
+fn spawn_with_heartbeat(
+    shared: Arc<Shared>,
+    source: impl Future<Output = ()> + 'static,
+) -> AbortHandle {
+    let task = spawn_local(async move {
         let mut source = pin!(source);
         let shown = poll_fn(|cx| {
             let _held = shared.begin_poll(Holder::Source);
@@ -140,6 +145,7 @@ fn spawn_with_heartbeat(shared: Arc<Shared>, source: impl Future<Output = ()> + 
         });
         shown.await;
     });
+    task.abort_handle()
 }
 
 async fn follow<T, S, E>(target: &Target, error: &mut Option<String>, open: impl FnOnce() -> S)

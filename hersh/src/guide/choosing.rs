@@ -7,6 +7,7 @@
 //! | the same, but only some answers matter, or each must be counted | [`Context::watch_fold`] |
 //! | something that pushes: a socket, a channel, a subscription | [`Context::watch_flow`] |
 //! | a rhythm: every minute, every hour | [`Context::watch_tick`] |
+//! | something to watch only for a while: an open order, an upload | a name for each, and [`Context::unwatch`] when it is over |
 //! | a client, a table, a parsed file, needed in every run | [`Context::memo`], [`Context::memo_async`] |
 //! | what must survive a restart | [`Context::set`], [`Context::update`], [`Context::remove`] |
 //! | what only this life of the program needs | a variable that the closure captures |

@@ -117,7 +117,7 @@
 //! | what | at most |
 //! |---|---|
 //! | messages that wait | 50,000, 64 MiB, each 64 KiB |
-//! | watched variables, memos | 1,000 each |
+//! | watched variables at once, memos | 1,000 each; [`crate::Context::unwatch`] gives a place back |
 //! | durable context | 1,000 keys, 4 MiB as JSON |
 //! | log | 1,000 lines of each kind, each 8 KiB |
 //! | journal | 64 MiB of finished parts, 1,000 parts, and the one being written |

@@ -137,6 +137,12 @@ impl Var {
         is_first
     }
 
+    /// Forgets what waits: nobody watches the variable any more.
+    pub(crate) fn forget_update(&self) {
+        let waiting = locked(&self.pending).take();
+        discard(waiting);
+    }
+
     /// Makes what waits current and returns it.
     pub(crate) fn take_in(&self, run: u64) -> Option<Update> {
         let update = locked(&self.pending).take()?;

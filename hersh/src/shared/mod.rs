@@ -197,6 +197,11 @@ impl Shared {
         locked(&self.variables).insert(var.name.clone(), var);
     }
 
+    /// Shows a variable no longer.
+    pub(crate) fn remove_variable(&self, name: &str) {
+        locked(&self.variables).remove(name);
+    }
+
     /// Returns the registered variables, by name.
     pub(crate) fn variables(&self) -> Vec<Arc<Var>> {
         locked(&self.variables).values().cloned().collect()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustc_hash::FxHashMap;
+use tokio::task::AbortHandle;
 
 use super::Context;
 use crate::error::check_name;
@@ -20,6 +21,8 @@ pub(crate) struct Watch {
     pub(crate) var: Arc<Var>,
     source: Source,
     registered_at: SystemTime,
+    /// The task that feeds the variable, if sources run.
+    task: Option<AbortHandle>,
 }
 
 /// Where a variable's values come from. A name keeps its source.
@@ -128,9 +131,31 @@ impl Context {
             var,
             source,
             registered_at,
+            task: None,
         };
         self.watches.insert(name, watch);
         Ok((watched, target))
+    }
+
+    /// Notes the task that feeds a variable which was registered a moment ago.
+    pub(super) fn is_fed_by(&mut self, name: &str, task: AbortHandle) {
+        if let Some(watch) = self.watches.get_mut(name) {
+            watch.task = Some(task);
+        }
+    }
+
+    /// Takes a variable off, and ends its source. Returns whether it was registered.
+    pub(super) fn unregister(&mut self, name: &str) -> bool {
+        let Some(Watch { var, task, .. }) = self.watches.remove(name) else {
+            return false;
+        };
+        // The task ends before anything else is polled on this thread, so nothing is offered after this.
+        if let Some(task) = task {
+            task.abort();
+        }
+        var.forget_update();
+        self.shared.remove_variable(name);
+        true
     }
 
     /// Reads a variable; `None` when it is not registered.

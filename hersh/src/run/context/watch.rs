@@ -43,7 +43,7 @@ impl Context {
         let initial = Arc::new(Tick::new(0, self.now));
         let (watched, target) = self.register(HOOK, name, source, &initial)?;
         if let Some(target) = target {
-            sources::tick(target, every);
+            self.is_fed_by(name, sources::tick(target, every));
         }
         Ok(watched)
     }
@@ -162,9 +162,35 @@ impl Context {
         }
         let (watched, target) = self.register(HOOK, name, source, &Arc::new(initial))?;
         if let Some(target) = target {
-            sources::flow(target, open);
+            self.is_fed_by(name, sources::flow(target, open));
         }
         Ok(watched)
+    }
+
+    /// Watches a variable no longer, and returns whether it was watched. Its source ends: a poll under way
+    /// is dropped, and a stream is closed. An update that waits for the next run is dropped with it. The name and its
+    /// place among the [`crate::WATCH_LIMIT`] variables are free at once, so a later call of a hook may
+    /// register the name anew, with another interval or another source.
+    ///
+    /// A function that watches something for a while calls this when it is over. Otherwise every
+    /// order, file or user that it ever watched would keep its place for as long as the watcher runs.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// # async fn fetch_state(_id: u64) -> Result<String, std::io::Error> { Ok("filled".into()) }
+    /// let open: Vec<u64> = cx.value("open")?.unwrap_or_default();
+    /// for id in open {
+    ///     let (name, second) = (format!("order/{id}"), std::time::Duration::from_secs(1));
+    ///     let state = cx.watch_call(&name, second, String::new(), async move || fetch_state(id).await)?;
+    ///     if *state == "filled" {
+    ///         cx.unwatch(&name);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # });
+    /// ```
+    pub fn unwatch(&mut self, name: &str) -> bool {
+        self.unregister(name)
     }
 
     fn call<T, F, E>(
@@ -190,7 +216,8 @@ impl Context {
         let limit = self.call_timeout;
         let (watched, target) = self.register(hook, name, source, &initial)?;
         if let Some(target) = target {
-            sources::call(target, initial, (every, limit), poll, fold);
+            let task = sources::call(target, initial, (every, limit), poll, fold);
+            self.is_fed_by(name, task);
         }
         Ok(watched)
     }

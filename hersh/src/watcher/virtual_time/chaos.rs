@@ -57,6 +57,8 @@ async fn anything(cx: &mut Context, random: &mut SplitMix64) -> crate::Result {
         6 if random.chance(10) => return Err(Control::kill("from a seed").into()),
         7 if random.chance(10) => return Err(Control::crash("from a seed").into()),
         8 => drop(cx.watch_tick("", Duration::from_secs(1))?),
+        9 => drop(cx.unwatch("tick")),
+        10 => drop(cx.unwatch("flow")),
         _ => {}
     }
     Ok(())

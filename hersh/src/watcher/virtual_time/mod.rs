@@ -10,6 +10,7 @@ mod hooks;
 mod recording;
 mod remembering;
 mod signals;
+mod unwatching;
 mod watching;
 
 use std::cell::RefCell;
