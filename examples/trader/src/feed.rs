@@ -40,7 +40,7 @@ pub const ETH: Feed = Feed {
 /// # Errors
 /// A wish to crash, when it is no number.
 pub fn interval(cx: &Context) -> Result<Duration> {
-    let text = cx.env(INTERVAL).unwrap_or("100");
+    let text = cx.env(INTERVAL).unwrap_or_else(|| "100".into());
     let interval_ms = text.parse().map_err(|_| {
         Control::crash(format!(
             "{INTERVAL} is {text:?}: give milliseconds, such as 100"

@@ -41,15 +41,13 @@ impl Settings {
             )));
         }
 
-        let interval = cx.env("INTERVAL").unwrap_or("30s");
+        let asked = cx.env("INTERVAL").unwrap_or_else(|| "30s".into());
         let usable = |every: &Duration| (INTERVAL_MIN..=INTERVAL_MAX).contains(every);
-        let interval = humantime::parse_duration(interval)
+        let interval = humantime::parse_duration(&asked)
             .ok()
             .filter(usable)
             .ok_or_else(|| {
-                Control::crash(format!(
-                    "INTERVAL is {interval:?}: give a time, such as 30s"
-                ))
+                Control::crash(format!("INTERVAL is {asked:?}: give a time, such as 30s"))
             })?;
         Ok(Self { targets, interval })
     }

@@ -166,20 +166,22 @@ impl Context {
         self.store.remove(key)
     }
 
-    /// Returns a variable of the environment as it was when the watcher was made. The journal does
+    /// Returns a variable of the environment as it was when the watcher was made. The text is the caller's
+    /// own, so the context can be changed while it is in use. The journal does
     /// not record the environment, because it often holds secrets: replay with the same
     /// environment.
     ///
     /// ```
     /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
-    /// let currency = cx.env("CURRENCY").unwrap_or("USD");
-    /// # assert_eq!(currency, "USD");
+    /// let currency = cx.env("CURRENCY").unwrap_or_else(|| "USD".into());
+    /// cx.set("currency", &*currency)?;
+    /// # assert_eq!(&*currency, "USD");
     /// # Ok(())
     /// # });
     /// ```
     #[must_use]
-    pub fn env(&self, key: &str) -> Option<&str> {
-        self.env.get(key).map(String::as_str)
+    pub fn env(&self, key: &str) -> Option<Arc<str>> {
+        self.env.get(key).map(|value| value.as_str().into())
     }
 
     /// Returns the time of this run. It is the same for the whole run; a replay returns the

@@ -98,7 +98,7 @@ async fn reading_the_context_around_an_update_never_deadlocks() {
 async fn environment_and_time_come_through_the_context() {
     let builder = plain().env([("COLOUR", "blue")]);
     let managed = async |cx: &mut Context| -> crate::Result {
-        assert_eq!(cx.env("COLOUR"), Some("blue"));
+        assert_eq!(cx.env("COLOUR").as_deref(), Some("blue"));
         assert_eq!(cx.env("SIZE"), None);
         if cx.message().is_some() {
             let now = cx.now();
