@@ -212,6 +212,7 @@ mod tests {
                 deadline_ms,
                 step: StopStep::Instances,
                 instance: None,
+                beside: None,
                 then: AfterStop::Start,
             }))
         };
@@ -296,6 +297,7 @@ mod tests {
             deadline_ms: 1,
             step: StopStep::Files,
             instance: None,
+            beside: None,
             then: AfterStop::Start,
         });
         breaks(&program(stopping), "a program that stays");

@@ -83,10 +83,19 @@ impl Program {
             .collect()
     }
 
-    /// Returns the manifest of the instance that is, or will be, beside the one that is up.
+    /// Returns the manifest of the instance that is, or will be, beside the one that is up, until both are stopped.
     #[must_use]
     pub fn manifest_beside(&self) -> Option<&Arc<Manifest>> {
-        let ready = self.state.ready()?;
+        let ready = match &self.state {
+            State::Ready(ready) => ready,
+            State::Stopping(stopping) => return stopping.beside.as_ref(),
+            State::Created
+            | State::Building(_)
+            | State::Starting(_)
+            | State::Stopped(_)
+            | State::Error(_)
+            | State::Removed => return None,
+        };
         let rollout = ready.rollout.as_ref().filter(|it| it.step.is_started());
         let rollout = rollout.map(|it| &it.step.source().manifest);
         let comes = rollout.filter(|manifest| !manifest.deploy.keeps_state());

@@ -149,6 +149,9 @@ pub struct Stopping {
     /// The instance that was up or on its way up, when there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceNumber>,
+    /// The manifest of a second instance, which was brought up or stopped beside that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Arc<Manifest>>,
     /// The state that follows.
     pub then: AfterStop,
 }

@@ -176,6 +176,8 @@ fn a_stop_of_the_program_waits_for_no_request() {
     ] {
         let stopped = walk.stop();
         assert_eq!(stopped.asked(), asked);
+        let both = stopped.program.manifest_beside();
+        assert!(both.is_some(), "two instances run until they are stopped");
         assert_eq!(last_stop(&stopped), (Instances::All, 0));
         assert_eq!(stopped.stop_finished().state(), "stopped");
     }

@@ -118,20 +118,20 @@ fn somebody_goes_back_to_the_revision_before() {
 #[test]
 fn a_build_alone_leaves_what_runs_and_waits_for_a_restart() {
     let host = Host::start();
-    let folder = web_program("patient");
+    let folder = web_program("prebuilt");
     host.run(&["deploy", folder.path()]);
-    let before = container(&host, "patient");
+    let before = container(&host, "prebuilt");
     folder.write("more.txt", "another tree");
     let told = host.run(&["deploy", "--build-only", folder.path()]);
-    assert!(told.contains("revision 2 of patient is built"), "{told}");
-    assert!(told.contains("hersh restart patient"), "{told}");
-    assert_eq!(container(&host, "patient"), before);
+    assert!(told.contains("revision 2 of prebuilt is built"), "{told}");
+    assert!(told.contains("hersh restart prebuilt"), "{told}");
+    assert_eq!(container(&host, "prebuilt"), before);
     let again = host.run(&["deploy", "--build-only", folder.path()]);
-    assert!(again.contains("revision 2 of patient is built"), "{again}");
-    let listed = host.run(&["revisions", "patient"]);
+    assert!(again.contains("revision 2 of prebuilt is built"), "{again}");
+    let listed = host.run(&["revisions", "prebuilt"]);
     assert!(listed.contains("wanted"), "{listed}");
-    host.run(&["restart", "patient"]);
-    assert_eq!(host.inspect("patient")["program"]["revision"], 2);
+    host.run(&["restart", "prebuilt"]);
+    assert_eq!(host.inspect("prebuilt")["program"]["revision"], 2);
     let broken = "FROM scratch\nCOPY nowhere /counter\n";
     folder.write("Dockerfile", broken);
     let told = host.refused(1, &["deploy", "--build-only", folder.path()]);

@@ -195,7 +195,7 @@ pub(super) fn end_before_stop(
     ready: &mut Ready,
     cx: &mut StepContext<Effect>,
 ) {
-    if let Some(rollout) = leaving::take(ready, cx) {
+    if let Some(rollout) = leaving::take_before_stop(ready, cx) {
         facts.end_rollout(rollout.revision, RolloutOutcome::Stopped, cx.now_ms());
     }
 }
@@ -207,7 +207,7 @@ pub(super) fn go_on_after_stop(
     ready: &mut Ready,
     cx: &mut StepContext<Effect>,
 ) -> bool {
-    let Some(rollout) = leaving::take(ready, cx) else {
+    let Some(rollout) = leaving::take_before_stop(ready, cx) else {
         return false;
     };
     let is_started = rollout.step.is_started();

@@ -198,6 +198,7 @@ impl Facts<'_> {
             deadline_ms: self.stop_deadline_ms(StopStep::Instances, cx.now_ms()),
             step: StopStep::Instances,
             instance,
+            beside: None,
             then,
         })
     }
@@ -211,10 +212,15 @@ impl Facts<'_> {
     ) -> State {
         cancel_check(ready, cx);
         // A stop of one instance may wait for its requests, and the stop of all would wait for that.
-        if let Some(leaving) = &ready.leaving {
+        let leaving = ready.leaving.as_ref();
+        if let Some(leaving) = leaving {
             cx.emit(Effect::Cancel { op: leaving.op });
         }
-        self.stop(Some(ready.instance), then, cx)
+        let beside = leaving.map(|leaving| Arc::clone(&leaving.manifest));
+        match self.stop(Some(ready.instance), then, cx) {
+            State::Stopping(stopping) => State::Stopping(Stopping { beside, ..stopping }),
+            state => state,
+        }
     }
 
     /// Cancels `op` and goes to Stopping.
@@ -239,6 +245,7 @@ impl Facts<'_> {
             deadline_ms: self.stop_deadline_ms(StopStep::Files, cx.now_ms()),
             step: StopStep::Files,
             instance: None,
+            beside: None,
             then: AfterStop::Remove,
         })
     }

@@ -22,6 +22,27 @@ pub(super) fn take(ready: &mut Ready, cx: &mut StepContext<Effect>) -> Option<Ro
     ready.rollout.take().map(|rollout| *rollout)
 }
 
+/// Takes the rollout off the program before all of its instances are stopped. An instance that was brought up is
+/// stopped with them, and the stop cancels its start.
+pub(super) fn take_before_stop(ready: &mut Ready, cx: &mut StepContext<Effect>) -> Option<Rollout> {
+    let rollout = *ready.rollout.take()?;
+    match &rollout.step {
+        RolloutStep::Building(building) => {
+            cx.emit(Effect::Cancel { op: building.op });
+        }
+        RolloutStep::Starting { source, starting } => {
+            ready.leaving = Some(Box::new(Leaving {
+                instance: starting.instance,
+                container: None,
+                op: starting.op,
+                deadline_ms: starting.deadline_ms,
+                manifest: Arc::clone(&source.manifest),
+            }));
+        }
+    }
+    Some(rollout)
+}
+
 /// Ends the rollout, of which an instance leaves. The instance that is up was never touched.
 pub(super) fn fail(
     facts: &mut Facts<'_>,

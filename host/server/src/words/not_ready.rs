@@ -68,6 +68,7 @@ mod tests {
             deadline_ms: 1,
             step: StopStep::Instances,
             instance: None,
+            beside: None,
             then,
         })
     }

@@ -262,6 +262,7 @@ mod tests {
             deadline_ms: 1,
             step: StopStep::Instances,
             instance: Some(own),
+            beside: None,
             then: AfterStop::Start,
         });
         let starting = State::Starting(Starting {
