@@ -186,6 +186,16 @@ impl Facts<'_> {
         then: AfterStop,
         cx: &mut StepContext<Effect>,
     ) -> State {
+        self.stop_all((instance, None), then, cx)
+    }
+
+    /// Works like [`Facts::stop`]. A second instance that is stopped too had the manifest `beside`.
+    fn stop_all(
+        &self,
+        (instance, beside): (Option<InstanceNumber>, Option<Arc<Manifest>>),
+        then: AfterStop,
+        cx: &mut StepContext<Effect>,
+    ) -> State {
         let grace_ms = self.start_manifest().timeouts.stop_grace_ms;
         let op = cx.emit(Effect::StopInstances {
             program: self.0.id.clone(),
@@ -198,7 +208,7 @@ impl Facts<'_> {
             deadline_ms: self.stop_deadline_ms(StopStep::Instances, cx.now_ms()),
             step: StopStep::Instances,
             instance,
-            beside: None,
+            beside,
             then,
         })
     }
@@ -217,10 +227,7 @@ impl Facts<'_> {
             cx.emit(Effect::Cancel { op: leaving.op });
         }
         let beside = leaving.map(|leaving| Arc::clone(&leaving.manifest));
-        match self.stop(Some(ready.instance), then, cx) {
-            State::Stopping(stopping) => State::Stopping(Stopping { beside, ..stopping }),
-            state => state,
-        }
+        self.stop_all((Some(ready.instance), beside), then, cx)
     }
 
     /// Cancels `op` and goes to Stopping.
