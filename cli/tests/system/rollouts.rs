@@ -13,6 +13,12 @@ fn ticks(host: &Host, program: &str) -> u64 {
     count.and_then(Value::as_u64).unwrap_or(0)
 }
 
+/// The sum of a counter, which it keeps in its durable context.
+fn total(host: &Host, program: &str) -> Option<u64> {
+    let vars: Value = serde_json::from_str(&host.run(&["-o", "json", "vars", program])).unwrap();
+    find(&vars, "total").and_then(Value::as_u64)
+}
+
 /// The value of a key, however deep.
 fn find<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     match value {
@@ -81,6 +87,10 @@ fn a_revision_that_is_never_ready_gives_way_to_the_old_one() {
     let host = Host::start();
     host.run(&["deploy", web_program("relapsing").path()]);
     until_good(&host, "relapsing");
+    host.run(&["send", "relapsing", "add 1000"]);
+    until("it keeps the number", || {
+        total(&host, "relapsing") == Some(1_000)
+    });
     let manifest = "[timeouts]\nstart = \"5s\"\nstop = \"1s\"\n";
     let mute = shell_program("relapsing", "exec busybox sleep 600", manifest);
     let told = host.refused(1, &["deploy", mute.path()]);
@@ -89,6 +99,11 @@ fn a_revision_that_is_never_ready_gives_way_to_the_old_one() {
         "{told}"
     );
     assert!(told.contains("rolled back: revision 1 runs"), "{told}");
+    assert_eq!(
+        total(&host, "relapsing"),
+        Some(1_000),
+        "its context is whole"
+    );
     let (status, body) = host.get("/programs/relapsing/watcher/status");
     assert_eq!(status, 200, "{body}");
     let listed = host.run(&["ps"]);
