@@ -110,6 +110,6 @@ pub use supervisor::{
     CommandError, ProgramRecord, ProgramSnapshot, ProgramStepper, Subscription, Supervisor,
 };
 pub use types::{Cause, Exit, ExitReason, InstanceStatus, Logs, Refusal, Source, StartResult};
-pub use up::{Check, Leaving, NotAlive, Ready, Rollout, RolloutStep};
+pub use up::{Check, LeavingInstance, NotAlive, Ready, Rollout, RolloutStep};
 pub use way_up::{AfterBuild, BuildStep, Building, Starting};
 pub use words::{ExitCode, RoundedSize, RoundedSpan};

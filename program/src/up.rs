@@ -31,7 +31,7 @@ pub struct Ready {
     pub rollout: Option<Box<Rollout>>,
     /// The instance that is stopped beside the one that is up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leaving: Option<Box<Leaving>>,
+    pub leaving: Option<Box<LeavingInstance>>,
 }
 
 impl Ready {
@@ -135,7 +135,7 @@ impl RolloutStep {
 /// An instance that is stopped while another one is up: the one before, whose requests may end first, or one
 /// that did not come up in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leaving {
+pub struct LeavingInstance {
     /// The instance.
     pub instance: InstanceNumber,
     /// The runtime's id for the instance, if it was up.

@@ -11,8 +11,8 @@ use hersh_machine::{OpId, StepContext};
 
 use super::facts::{Facts, STOP_SLACK_MS, after};
 use crate::{
-    Cause, ContainerId, Effect, InstanceNumber, Instances, Leaving, Manifest, Ready, Rollout,
-    RolloutOutcome, RolloutStep,
+    Cause, ContainerId, Effect, InstanceNumber, Instances, LeavingInstance, Manifest, Ready,
+    Rollout, RolloutOutcome, RolloutStep,
 };
 
 /// Takes the rollout off the program, and cancels its operation.
@@ -31,7 +31,7 @@ pub(super) fn take_before_stop(ready: &mut Ready, cx: &mut StepContext<Effect>) 
             cx.emit(Effect::Cancel { op: building.op });
         }
         RolloutStep::Starting { source, starting } => {
-            ready.leaving = Some(Box::new(Leaving {
+            ready.leaving = Some(Box::new(LeavingInstance {
                 instance: starting.instance,
                 container: None,
                 op: starting.op,
@@ -80,7 +80,7 @@ pub(super) fn leave(
     (instance, container, manifest): (InstanceNumber, Option<ContainerId>, Arc<Manifest>),
     drain_ms: u64,
     cx: &mut StepContext<Effect>,
-) -> Box<Leaving> {
+) -> Box<LeavingInstance> {
     let grace_ms = manifest.timeouts.stop_grace_ms;
     let op = cx.emit(Effect::StopInstances {
         program: facts.program(),
@@ -89,7 +89,7 @@ pub(super) fn leave(
         grace_ms,
     });
     let wait_ms = drain_ms.saturating_add(grace_ms);
-    Box::new(Leaving {
+    Box::new(LeavingInstance {
         instance,
         container,
         op,

@@ -33,8 +33,8 @@ const STEPS_PER_CLOCK_READ: u32 = 16;
 /// forward.
 const LONGEST_SLEEP_MS: u64 = 60_000;
 
-/// How far a driver has come with the event that it takes in before anything else.
-enum Opening<M: Machine> {
+/// The event that a driver takes in before anything else, and how far it has come with it.
+enum FirstEvent<M: Machine> {
     /// The event is to be taken in.
     Due(Box<M::Event>),
     /// The event is being stored.
@@ -55,7 +55,7 @@ pub(super) struct DriverLoop<M: Machine, H, J, C> {
     timer: Option<Pin<Box<Sleep>>>,
     pub(super) time: Time<C>,
     config: Config,
-    opening: Opening<M>,
+    first_event: FirstEvent<M>,
     /// Whether the state has changed since it was last published.
     unpublished: bool,
     /// Whether the runner's effect may have been woken since it was last polled.
@@ -132,9 +132,9 @@ where
             storing: StepStore::idle(driver.journal),
             time: Time::starting_at(driver.clock, least_ms),
             config: driver.config,
-            opening: match driver.first {
-                Some(event) => Opening::Due(Box::new(event)),
-                None => Opening::Over,
+            first_event: match driver.first {
+                Some(event) => FirstEvent::Due(Box::new(event)),
+                None => FirstEvent::Over,
             },
             unpublished: false,
             runner_woken: true,
@@ -147,7 +147,7 @@ where
         if self.storing.is_busy() {
             return self.poll_storing(cx);
         }
-        if let Some(event) = self.first_event() {
+        if let Some(event) = self.take_first_event() {
             self.take(QueuedEvent::without_reply(event));
         } else if let Some(event) = self.next_outcome(cx) {
             self.take_unless_stale(QueuedEvent::without_reply(event));
@@ -164,11 +164,11 @@ where
         true
     }
 
-    fn first_event(&mut self) -> Option<M::Event> {
-        match mem::replace(&mut self.opening, Opening::Storing) {
-            Opening::Due(event) => Some(*event),
-            now @ (Opening::Storing | Opening::Over) => {
-                self.opening = now;
+    fn take_first_event(&mut self) -> Option<M::Event> {
+        match mem::replace(&mut self.first_event, FirstEvent::Storing) {
+            FirstEvent::Due(event) => Some(*event),
+            now @ (FirstEvent::Storing | FirstEvent::Over) => {
+                self.first_event = now;
                 None
             }
         }
@@ -177,9 +177,9 @@ where
     /// Goes on with the running effect. Returns its outcome, if it has one. Nothing runs before the first event
     /// is stored.
     pub(super) fn poll_runner(&mut self, cx: &mut Context<'_>) -> Option<M::Event> {
-        match self.opening {
-            Opening::Due(_) | Opening::Storing => None,
-            Opening::Over => self.runner.poll(cx),
+        match self.first_event {
+            FirstEvent::Due(_) | FirstEvent::Storing => None,
+            FirstEvent::Over => self.runner.poll(cx),
         }
     }
 
@@ -292,8 +292,8 @@ where
     /// Completes a step whose record is stored: hands over its effects, then answers the caller.
     pub(super) fn complete(&mut self, record: RecordOf<M>, reply: Option<Reply<M>>) {
         self.unpublished = true;
-        if let Opening::Storing = self.opening {
-            self.opening = Opening::Over;
+        if let FirstEvent::Storing = self.first_event {
+            self.first_event = FirstEvent::Over;
             self.runner_woken = true;
         }
         // Cancel the operation: the event may come from elsewhere, and the effect's own handler may still run
