@@ -1,34 +1,14 @@
 //! Created, Stopped and Removed: nothing runs and nothing is under way.
 
-use alloc::sync::Arc;
-
 use hersh_machine::StepContext;
 
 use super::facts::{Facts, refuse, refuse_already};
-use crate::{
-    AfterBuild, AfterStop, Effect, Event, Exit, Refusal, Rest, RevisionNumber, State, Stopped,
-};
+use crate::{AfterBuild, AfterStop, Effect, Event, Refusal, Rest, RevisionNumber, State};
 
-/// Handles an event in Created, where the program waits for its first start.
-pub(super) fn created(facts: &mut Facts<'_>, event: Event, cx: &mut StepContext<Effect>) -> State {
-    at_rest(facts, State::Created, None, event, cx)
-}
-
-/// Handles an event in Stopped, where the program waits for its next start.
-pub(super) fn stopped(
+/// Handles an event in Created or Stopped, where the program waits for a start.
+pub(super) fn reduce(
     facts: &mut Facts<'_>,
-    stopped: Stopped,
-    event: Event,
-    cx: &mut StepContext<Effect>,
-) -> State {
-    let last_exit = stopped.last_exit.clone();
-    at_rest(facts, State::Stopped(stopped), last_exit, event, cx)
-}
-
-fn at_rest(
-    facts: &mut Facts<'_>,
-    state: State,
-    last_exit: Option<Arc<Exit>>,
+    rest: Rest,
     event: Event,
     cx: &mut StepContext<Effect>,
 ) -> State {
@@ -40,26 +20,28 @@ fn at_rest(
         }
         Event::UserRollBackRequested { revision } => {
             if !facts.want(revision, cx) {
-                return state;
+                return rest.into();
             }
             facts.forget_attempts();
             facts.plan_wanted(false, cx.now_ms());
             facts.build(cx)
         }
-        Event::UserBuildRequested => build_only(facts, rest(state), cx),
+        Event::UserBuildRequested => build_only(facts, rest, cx),
         Event::UserStopRequested => {
+            let state = State::from(rest);
             refuse_already(state.name(), cx);
             state
         }
         Event::UserDeleteRequested => facts.remove(cx),
         Event::SourceReplaced { source, note } => {
             facts.replace(source, note, cx.now_ms());
-            state
+            rest.into()
         }
         Event::HostStarted {
             orphan: Some(_), ..
         } => {
             facts.something_runs();
+            let last_exit = rest.last_exit();
             facts.stop(None, AfterStop::Stop { last_exit }, cx)
         }
         // Nothing is under way, so these events are late reports of earlier operations and instances.
@@ -77,7 +59,7 @@ fn at_rest(
         | Event::DeadlinePassed { .. }
         | Event::RetryDue { .. }
         | Event::Removed { .. }
-        | Event::HandlerPanicked { .. } => state,
+        | Event::HandlerPanicked { .. } => rest.into(),
     }
 }
 
@@ -89,20 +71,6 @@ pub(super) fn build_only(facts: &Facts<'_>, rest: Rest, cx: &mut StepContext<Eff
     let rest = Some(rest);
     let then = AfterBuild::Nothing { revision, rest };
     State::Building(facts.begin_build(source, then, cx))
-}
-
-/// Returns what a program at rest is.
-fn rest(state: State) -> Rest {
-    match state {
-        State::Stopped(stopped) => Rest::Stopped(stopped),
-        State::Created
-        | State::Building(_)
-        | State::Starting(_)
-        | State::Ready(_)
-        | State::Stopping(_)
-        | State::Error(_)
-        | State::Removed => Rest::Created,
-    }
 }
 
 /// Handles an event in Removed, where the program's life is over. Late commands are refused.

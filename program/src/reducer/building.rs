@@ -174,12 +174,8 @@ fn after_cut(
 
 /// Returns what a program is again after a build that nothing follows.
 fn back(rest: Option<&Rest>) -> State {
-    match rest {
-        Some(Rest::Created) => State::Created,
-        Some(Rest::Stopped(stopped)) => State::Stopped(stopped.clone()),
-        Some(Rest::Failed(failed)) => State::Error(failed.clone()),
-        None => State::Stopped(Stopped::default()),
-    }
+    let stopped = || State::Stopped(Stopped::default());
+    rest.map_or_else(stopped, |rest| rest.clone().into())
 }
 
 /// Ends a build that is past its deadline.

@@ -26,7 +26,7 @@ use alloc::{boxed::Box, string::String};
 
 use hersh_machine::{Lane, Machine, OpId, StepContext};
 
-use crate::{Effect, Event, Program, Ready, State, recovery};
+use crate::{Effect, Event, Program, Ready, Rest, State, recovery};
 use facts::Facts;
 
 pub use facts::{
@@ -154,12 +154,12 @@ impl Machine for Lifecycle {
             }
         }
         let next = match state {
-            State::Created => at_rest::created(facts, event, cx),
+            State::Created => at_rest::reduce(facts, Rest::Created, event, cx),
             State::Building(building) => building::reduce(facts, building, event, cx),
             State::Starting(starting) => starting::reduce(facts, starting, event, cx),
             State::Ready(ready) => ready::reduce(facts, ready, event, cx),
             State::Stopping(stopping) => stopping::reduce(facts, stopping, event, cx),
-            State::Stopped(stopped) => at_rest::stopped(facts, stopped, event, cx),
+            State::Stopped(stopped) => at_rest::reduce(facts, Rest::Stopped(stopped), event, cx),
             State::Error(failed) => error::reduce(facts, failed, event, cx),
             State::Removed => at_rest::removed(event, cx),
         };
