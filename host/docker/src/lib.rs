@@ -191,9 +191,13 @@ impl Runtime for DockerRuntime {
         })
     }
 
-    fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
+    fn kill(
+        &self,
+        program: &ProgramId,
+        instances: Instances,
+    ) -> BoxFuture<'_, Result<(), StopError>> {
         let program = program.clone();
-        Box::pin(async move { remove::kill(&self.inner, &program).await })
+        Box::pin(async move { remove::kill(&self.inner, &program, instances).await })
     }
 
     fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<InstanceStatus, Unavailable>> {

@@ -36,10 +36,14 @@ pub(super) async fn stop(
     ended.await.into_iter().collect()
 }
 
-/// Kills every running container of the program, and leaves the killed containers there.
-pub(super) async fn kill(inner: &Inner, program: &ProgramId) -> Result<(), StopError> {
+/// Kills what runs of these instances, and leaves the killed containers there.
+pub(super) async fn kill(
+    inner: &Inner,
+    program: &ProgramId,
+    instances: Instances,
+) -> Result<(), StopError> {
     let client = inner.engine.client().await?;
-    for container in own(inner, program, Instances::All).await? {
+    for container in own(inner, program, instances).await? {
         if !super::is_running(&container) {
             continue;
         }

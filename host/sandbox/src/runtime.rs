@@ -79,13 +79,17 @@ pub trait Runtime: Send + Sync + 'static {
         grace: Duration,
     ) -> BoxFuture<'_, Result<(), StopError>>;
 
-    /// Kills every instance of the program at once, without waiting for operations in progress. A `stop`
+    /// Kills these instances of the program at once, without waiting for operations in progress. A `stop`
     /// that is waiting for its grace period then ends early. The dead instances stay until `stop` removes
     /// them.
     ///
     /// # Errors
-    /// [`StopError`] when an instance of the program may still run.
-    fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>>;
+    /// [`StopError`] when one of these instances may still run.
+    fn kill(
+        &self,
+        program: &ProgramId,
+        instances: Instances,
+    ) -> BoxFuture<'_, Result<(), StopError>>;
 
     /// Returns what is known of an instance.
     ///

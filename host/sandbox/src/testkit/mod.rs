@@ -179,6 +179,7 @@ macro_rules! runtime_suite {
             a_stop_waits_for_a_program_that_ends_by_itself
             a_stop_kills_what_outlives_its_grace
             a_kill_ends_the_wait_of_a_stop
+            a_kill_of_one_instance_spares_the_other
             a_kill_ends_every_instance_and_removes_none
             an_endpoint_leads_to_what_listens
             what_has_no_network_is_reached_by_its_socket

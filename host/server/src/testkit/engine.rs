@@ -280,12 +280,11 @@ impl FakeEngine {
         let _ = tokio::time::timeout(grace, join_all(ends)).await;
     }
 
-    /// Kills what runs of a program. Whoever stops it finds it ended.
-    pub(super) async fn kill(&self, program: &ProgramId) {
-        while let Some(ended) =
-            self.end_unseen(program, ExitReason::StoppedFromOutside { code: 137 })
-        {
-            if self.player.is_some() {
+    /// Kills what runs of the instances that are meant. Whoever stops them finds them ended.
+    pub(super) async fn kill(&self, program: &ProgramId, instances: Instances) {
+        let killed = self.world().end_by_order(program, instances);
+        if self.player.is_some() {
+            for ended in killed {
                 self.tell(ended).await;
             }
         }

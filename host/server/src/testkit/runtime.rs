@@ -260,11 +260,15 @@ impl Runtime for FakeRuntime {
         .boxed()
     }
 
-    fn kill(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
+    fn kill(
+        &self,
+        program: &ProgramId,
+        instances: Instances,
+    ) -> BoxFuture<'_, Result<(), StopError>> {
         let program = program.clone();
         async move {
             if let Some(engine) = self.here() {
-                engine.kill(&program).await;
+                engine.kill(&program, instances).await;
             }
             Ok(())
         }

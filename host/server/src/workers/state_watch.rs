@@ -6,6 +6,7 @@
 //! Starting ─► its start fails           (the effect that starts it looks)
 //! Ready ─► ended, `StateQuotaExceeded`
 //! Stopping, Error that was not stopped ─► killed at once, whatever grace is left
+//! Ready, the instance before leaves ─► that one is killed at once, whatever requests are under way
 //! ```
 //! While the disk is nearly full, the program that fills it is ended too, with `DiskFilled`. Between two
 //! looks it can write as much as the disk takes. A program that is over its limit is not started again.
@@ -13,7 +14,9 @@
 use std::{sync::Arc, time::Duration};
 
 use hersh_base::sandbox::StateUsage;
-use hersh_program::{ContainerId, Program, ProgramId, State, StopStep};
+use hersh_program::{
+    ContainerId, InstanceNumber, Instances, Manifest, Program, ProgramId, State, StopStep,
+};
 
 use super::overuse::{self, Growth, Overuse};
 use crate::{
@@ -29,6 +32,8 @@ const STOPPING_INTERVAL: Duration = Duration::from_secs(1);
 enum Phase {
     /// The container that runs and is meant to.
     Up(ContainerId),
+    /// The instance before the one that is up, whose requests may end first.
+    Leaving(InstanceNumber),
     /// An instance that is to end.
     Stopping,
     /// An instance that could not be ended.
@@ -39,7 +44,9 @@ enum Phase {
 pub(crate) async fn watch(host: Host) {
     let all = every(LOOK_INTERVAL, || check(&host, |_| true));
     let stopping = every(STOPPING_INTERVAL, || {
-        check(&host, |phase| *phase == Phase::Stopping)
+        check(&host, |phase| {
+            matches!(phase, Phase::Stopping | Phase::Leaving(_))
+        })
     });
     tokio::join!(all, stopping);
 }
@@ -63,11 +70,7 @@ async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
     let mut grown = Vec::new();
     for entry in host.list() {
         let seen = entry.supervisor().with_state(|program| {
-            let limit = program.manifest().limits.state_bytes;
-            // Of an instance whose /state is in memory, nothing comes into the folder.
-            if !program.manifest().deploy.keeps_state() {
-                return None;
-            }
+            let limit = limit(program)?;
             phase(program).map(|phase| (program.id.clone(), phase, limit))
         });
         let Some((id, phase, limit)) = seen.filter(|(_, phase, _)| of_interest(phase)) else {
@@ -80,10 +83,8 @@ async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
                 Phase::Up(container) => {
                     overuse::end(host, &entry, container, Overuse::State { limit });
                 }
-                Phase::Stopping | Phase::Left => {
-                    tracing::warn!(program = %id, limit, ?usage, "state is larger than its limit");
-                    kill(host, &id).await;
-                }
+                Phase::Leaving(instance) => kill(host, &id, Instances::One(instance), limit).await,
+                Phase::Stopping | Phase::Left => kill(host, &id, Instances::All, limit).await,
             },
             Ok(usage) => grown.extend(growth(entry, phase, before, usage)),
             Err(error) => tracing::warn!(program = %id, %error, "state can't be measured"),
@@ -92,9 +93,23 @@ async fn check(host: &Host, of_interest: impl Fn(&Phase) -> bool) {
     overuse::check_disk(host, grown);
 }
 
+/// Returns the limit of the program's folder, bytes. Of an instance whose `/state` is in memory nothing comes into
+/// it, and of two instances only the one before may keep anything: the other one came up beside it.
+fn limit(program: &Program) -> Option<u64> {
+    let instances = [Some(program.manifest()), program.manifest_beside()];
+    let keeps = |manifest: &&Arc<Manifest>| manifest.deploy.keeps_state();
+    let kept = instances.into_iter().flatten().find(keeps)?;
+    Some(kept.limits.state_bytes)
+}
+
 fn phase(program: &Program) -> Option<Phase> {
     match &program.state {
-        State::Ready(ready) => Some(Phase::Up(ready.container.clone())),
+        State::Ready(ready) => Some(match &ready.leaving {
+            Some(leaving) if leaving.manifest.deploy.keeps_state() => {
+                Phase::Leaving(leaving.instance)
+            }
+            Some(_) | None => Phase::Up(ready.container.clone()),
+        }),
         State::Stopping(stopping) => match stopping.step {
             StopStep::Instances => Some(Phase::Stopping),
             StopStep::Files => None,
@@ -123,13 +138,15 @@ fn growth(
             entry,
             container,
         }),
-        (Phase::Up(_), StateUsage::Unsettled) | (Phase::Stopping | Phase::Left, _) => None,
+        (Phase::Up(_), StateUsage::Unsettled)
+        | (Phase::Leaving(_) | Phase::Stopping | Phase::Left, _) => None,
     }
 }
 
-/// Kills a program that is to end anyway.
-async fn kill(host: &Host, id: &ProgramId) {
-    if let Err(error) = host.runtime().kill(id).await {
+/// Kills instances that are to end anyway.
+async fn kill(host: &Host, id: &ProgramId, instances: Instances, limit: u64) {
+    tracing::warn!(program = %id, limit, "state is larger than its limit");
+    if let Err(error) = host.runtime().kill(id, instances).await {
         tracing::error!(program = %id, %error, "it keeps too much and can't be killed");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hersh_program::{ExitReason, InstanceStatus, Instances};
+use hersh_program::{ExitReason, InstanceNumber, InstanceStatus, Instances};
 
 use super::{list, next_end, observe, stop, stop_obedient, written};
 use crate::{
@@ -137,7 +137,7 @@ pub async fn a_kill_ends_the_wait_of_a_stop(world: &impl World) {
     let stopped = runtime.stop(program, Instances::All, PATIENCE * 10);
     let killed = async {
         written(world, ASKED).await;
-        runtime.kill(program).await.unwrap();
+        runtime.kill(program, Instances::All).await.unwrap();
     };
     let both = async { tokio::join!(stopped, killed).0 };
     tokio::time::timeout(PATIENCE * 2, both)
@@ -147,12 +147,28 @@ pub async fn a_kill_ends_the_wait_of_a_stop(world: &impl World) {
     assert_eq!(list(world).await, []);
 }
 
+/// A kill of one instance ends that one alone.
+pub async fn a_kill_of_one_instance_spares_the_other(world: &impl World) {
+    for number in [1, 2] {
+        start(world, Conduct::Waits, number).await;
+    }
+    let mut events = world.runtime().events();
+    kill(world, Instances::One(InstanceNumber(1))).await;
+    let told = next_end(&mut events).await;
+    assert_eq!(told.instance.number, InstanceNumber(1));
+    let all = list(world).await.into_iter();
+    let running: Vec<_> = all.filter(|it| it.running).collect();
+    assert_eq!(running.len(), 1, "{running:?}");
+    assert_eq!(running[0].instance.number, InstanceNumber(2));
+    stop(world, Instances::All).await;
+}
+
 /// A kill leaves the dead instances, which only a stop removes.
 pub async fn a_kill_ends_every_instance_and_removes_none(world: &impl World) {
     for number in [1, 2] {
         start(world, Conduct::Waits, number).await;
     }
-    world.runtime().kill(world.program()).await.unwrap();
+    kill(world, Instances::All).await;
     // Whoever listens from here on is told of each that is dead, whether it died before or after.
     let mut events = world.runtime().events();
     let mut ended = BTreeSet::new();
@@ -169,5 +185,10 @@ pub async fn a_kill_ends_every_instance_and_removes_none(world: &impl World) {
     assert!(list(world).await.iter().all(|it| !it.running));
     assert_eq!(list(world).await.len(), 2);
     stop(world, Instances::All).await;
-    world.runtime().kill(world.program()).await.unwrap();
+    kill(world, Instances::All).await;
+}
+
+async fn kill(world: &impl World, instances: Instances) {
+    let killed = world.runtime().kill(world.program(), instances);
+    killed.await.unwrap();
 }

@@ -13,8 +13,9 @@ pub use self::{
     },
     ends::{
         a_death_is_told_once_and_before_the_end, a_kill_ends_every_instance_and_removes_none,
-        a_kill_ends_the_wait_of_a_stop, a_stop_ends_a_start_that_nobody_waits_for,
-        a_stop_kills_what_outlives_its_grace, a_stop_waits_for_a_program_that_ends_by_itself,
+        a_kill_ends_the_wait_of_a_stop, a_kill_of_one_instance_spares_the_other,
+        a_stop_ends_a_start_that_nobody_waits_for, a_stop_kills_what_outlives_its_grace,
+        a_stop_waits_for_a_program_that_ends_by_itself,
         an_end_is_told_to_each_who_listens_and_stays,
     },
     pauses::{a_paused_instance_can_be_stopped, a_paused_instance_does_nothing_until_it_is_woken},

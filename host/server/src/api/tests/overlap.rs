@@ -1,10 +1,15 @@
 //! Deploys with overlap: the next revision is started beside the one that runs.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
+use hersh_program::Instances;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
+use crate::testkit::{Operation, OperationOutcome};
 
 /// A port that is taken and at which nobody listens yet.
 fn reserved() -> TcpSocket {
@@ -158,5 +163,55 @@ async fn two_instances_count_twice_toward_the_quota() {
         (status, &view["revision"]),
         (StatusCode::OK, &json!(3)),
         "{view}"
+    );
+}
+
+/// An engine on which the first stop of an instance alone, which has its grace, never comes to an end.
+fn slow_to_stop() -> FakeEngine {
+    let was_asked = AtomicBool::new(false);
+    FakeEngine::scripted(move |operation| match operation {
+        Operation::Stop(_, Instances::One(_)) if !was_asked.swap(true, Ordering::Relaxed) => {
+            OperationOutcome {
+                before: Duration::from_secs(3_600),
+                ..OperationOutcome::default()
+            }
+        }
+        Operation::Stop(..)
+        | Operation::Check
+        | Operation::Build(..)
+        | Operation::Start(..)
+        | Operation::Observe(_)
+        | Operation::List
+        | Operation::Image(..)
+        | Operation::Forget(_) => OperationOutcome::default(),
+    })
+}
+
+#[tokio::test]
+async fn a_leaving_instance_that_fills_its_state_is_killed() {
+    let host = Fixture::over(slow_to_stop()).await;
+    host.runtime.reach_at(Some(Ipv4Addr::LOCALHOST.into()));
+    let (first, second) = (reserved(), reserved());
+    let mut body = overlapping(port_of(&first), "64MiB");
+    body["deploy"] = json!({ "strategy": "replace" });
+    body["resources"] = json!({ "state": "1MiB" });
+    host.json("/programs", &body).await;
+    let body = overlapping(port_of(&second), "64MiB");
+    let _listening = (listen(first), listen(second));
+    host.ask(Method::POST, "/programs/a/start?wait=30s").await;
+    host.put_as(&host.token, "/programs/a/source", &body).await;
+    host.ask(Method::POST, "/programs/a/restart").await;
+    let switched = until(&host, |it| it["leaving_instance"] == 1).await;
+    assert_eq!(switched["revision"], 2, "{switched}");
+    crate::workers::measure_all_states(&host.host).await;
+    assert_eq!(host.engine.instances().len(), 2, "its requests may end");
+    let state = host.data().join("programs/a/state");
+    std::fs::write(state.join("more"), vec![1; 2 << 20]).unwrap();
+    crate::workers::measure_all_states(&host.host).await;
+    assert_eq!(host.engine.instances().len(), 1);
+    let (_, up) = host.ask(Method::GET, "/programs/a").await;
+    assert_eq!(
+        (&up["state"], &up["instance"]),
+        (&json!("Ready"), &json!(2))
     );
 }
