@@ -14,14 +14,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Result, ensure};
 
 use crate::{
     http,
-    real_host::{DEADLINE, Host, POLL},
+    real_host::{DEADLINE, Host, POLL, until},
     row::{Goal, Row},
     turns::median,
 };
@@ -34,8 +34,6 @@ const GOAL_RATIO: f64 = 1.25;
 const NEVER_READY_MS: f64 = 3_000.0;
 /// How much longer than its own start, after that time, the revision before may take to answer again.
 const GOAL_BACK_MS: f64 = 2_000.0;
-/// How long an instance is up until it has settled, with some to spare.
-const SETTLED: Duration = Duration::from_secs(11);
 
 /// Measures gaps of the program that `host` runs. `start_ms` is how long a start of it takes.
 pub(crate) fn rows(host: &Host, start_ms: f64) -> Result<Vec<Row>> {
@@ -61,11 +59,11 @@ pub(crate) fn rows(host: &Host, start_ms: f64) -> Result<Vec<Row>> {
             host.command("stop", "Stopped")?;
             host.command("start", "Ready").map(drop)
         })?);
-        thread::sleep(SETTLED);
+        until_settled(host)?;
         replaced.push(gap(host, || {
             deploy(&manifest, &format!("[env]\nNUMBER = \"{number}\"\n"))
         })?);
-        thread::sleep(SETTLED);
+        until_settled(host)?;
     }
     let never = manifest.replace("/watcher/status", "/never");
     let timeouts = format!("[timeouts]\nstart = \"{NEVER_READY_MS}ms\"\n");
@@ -86,6 +84,14 @@ pub(crate) fn rows(host: &Host, start_ms: f64) -> Result<Vec<Row>> {
             Goal::ValueAtMost(GOAL_BACK_MS),
         ),
     ])
+}
+
+/// Waits until no rollout is under way any more: before, a deploy would go back to the revision before it.
+fn until_settled(host: &Host) -> Result<()> {
+    until("the revision has settled", || {
+        let program = host.program();
+        program.is_ok_and(|program| program["state"] == "Ready" && program["rollout"].is_null())
+    })
 }
 
 /// Returns the longest time without an answer, milliseconds, from the beginning of an action until answers come
