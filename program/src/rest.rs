@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cause, Exit, State};
+use crate::{Cause, Exit};
 
 /// A program at rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,16 +54,6 @@ impl Rest {
         match self {
             Self::Created | Self::Failed(_) => None,
             Self::Stopped(stopped) => stopped.last_exit.clone(),
-        }
-    }
-}
-
-impl From<Rest> for State {
-    fn from(rest: Rest) -> Self {
-        match rest {
-            Rest::Created => Self::Created,
-            Rest::Stopped(stopped) => Self::Stopped(stopped),
-            Rest::Failed(failed) => Self::Error(failed),
         }
     }
 }

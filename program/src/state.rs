@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BuildId, Building, Cause, Exit, Failed, ImageId, InstanceNumber, Manifest, ProgramId, Ready,
-    Restarts, RevisionNote, Revisions, Rules, Source, Starting, Stopped,
+    Rest, Restarts, RevisionNote, Revisions, Rules, Source, Starting, Stopped,
 };
 
 /// The whole state of one program: the state of the state machine [`Lifecycle`](crate::Lifecycle).
@@ -212,6 +212,16 @@ impl State {
             // An instance that leaves changes nothing any more.
             Self::Ready(ready) => ready.rollout.is_none(),
             Self::Created | Self::Stopped(_) | Self::Error(_) | Self::Removed => true,
+        }
+    }
+}
+
+impl From<Rest> for State {
+    fn from(rest: Rest) -> Self {
+        match rest {
+            Rest::Created => Self::Created,
+            Rest::Stopped(stopped) => Self::Stopped(stopped),
+            Rest::Failed(failed) => Self::Error(failed),
         }
     }
 }

@@ -3,7 +3,7 @@
 use futures_util::{FutureExt, future::BoxFuture};
 use hersh_program::{BuildId, ImageId, ProgramId};
 
-use super::{FakeRuntime, Operation, runtime::Link, trouble::strange};
+use super::{FakeRuntime, Operation, engine_link::EngineLink, trouble::strange};
 use hersh_sandbox::{
     BuildError, BuildRequest, Builder, CollectionCounts, Retention, StopError, Unavailable,
     UsedImages,
@@ -24,7 +24,7 @@ impl Builder for FakeRuntime {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => Err(BuildError::Cancelled),
-                built = self.find_image(operation) => {
+                built = self.link.find_image(operation) => {
                     built?.ok_or_else(|| strange().into())
                 }
             }
@@ -38,12 +38,12 @@ impl Builder for FakeRuntime {
         build: &BuildId,
     ) -> BoxFuture<'_, Result<Option<ImageId>, Unavailable>> {
         let operation = Operation::Image(program.clone(), build.clone());
-        async move { Ok(self.find_image(operation).await?) }.boxed()
+        async move { Ok(self.link.find_image(operation).await?) }.boxed()
     }
 
     fn forget(&self, program: &ProgramId) -> BoxFuture<'_, Result<(), StopError>> {
         let operation = Operation::Forget(program.clone());
-        async move { Ok(self.ask(operation).await.map(drop)?) }.boxed()
+        async move { Ok(self.link.ask(operation).await.map(drop)?) }.boxed()
     }
 
     fn collect<'a>(
@@ -52,9 +52,9 @@ impl Builder for FakeRuntime {
         _kept: Retention,
     ) -> BoxFuture<'a, Result<CollectionCounts, Unavailable>> {
         let images = match &self.link {
-            Link::Here(engine) => engine.collect(&in_use()),
+            EngineLink::Here(engine) => engine.collect(&in_use()),
             // What another process keeps is that process's own.
-            Link::There(_) => 0,
+            EngineLink::There(_) => 0,
         };
         let mut collected = CollectionCounts::default();
         collected.add("images", images);

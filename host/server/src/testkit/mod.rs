@@ -20,6 +20,7 @@
 
 mod builder;
 mod engine;
+mod engine_link;
 mod host;
 mod operation;
 mod process;

@@ -10,13 +10,11 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use hersh_base::{endpoint::Endpoint, locked::locked, sandbox::StateUsage};
-use hersh_program::{
-    ContainerId, ImageId, InstanceId, InstanceStatus, Instances, NetworkMode, ProgramId,
-};
+use hersh_program::{ContainerId, InstanceId, InstanceStatus, Instances, NetworkMode, ProgramId};
 use hersh_storage::Storage;
 use tokio::sync::mpsc;
 
-use super::{Answer, FakeEngine, Operation, Reply, Trouble, remote::Remote, trouble::strange};
+use super::{FakeEngine, Operation, engine_link::EngineLink, remote::Remote};
 use hersh_sandbox::{
     DeathListener, EVENT_QUEUE, Fact, InstanceEnd, Kernel, ListedInstance, Permit, Receipt,
     RunningInstance, Runtime, RuntimeInfo, Spec, StartError, Stats, StopError, Unavailable,
@@ -28,7 +26,7 @@ const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The runtime of one host over a fake engine.
 pub struct FakeRuntime {
-    pub(super) link: Link,
+    pub(super) link: EngineLink,
     storage: Storage,
     address: Mutex<Option<IpAddr>>,
     paused: Mutex<Paused>,
@@ -47,23 +45,18 @@ struct Paused {
     refusals: u32,
 }
 
-pub(super) enum Link {
-    Here(Arc<FakeEngine>),
-    There(Remote),
-}
-
 impl FakeRuntime {
     /// Over an engine in this process.
     pub fn new(engine: Arc<FakeEngine>, storage: Storage) -> Self {
-        Self::over(Link::Here(engine), storage)
+        Self::over(EngineLink::Here(engine), storage)
     }
 
     /// Over the engine that another process serves at `socket`.
     pub fn remote(socket: PathBuf, storage: Storage) -> Self {
-        Self::over(Link::There(Remote::new(socket)), storage)
+        Self::over(EngineLink::There(Remote::new(socket)), storage)
     }
 
-    fn over(link: Link, storage: Storage) -> Self {
+    fn over(link: EngineLink, storage: Storage) -> Self {
         Self {
             link,
             storage,
@@ -75,7 +68,7 @@ impl FakeRuntime {
 
     /// The instances that are paused. Nobody plays those of another process, so none of them is.
     pub fn paused_now(&self) -> BTreeSet<InstanceId> {
-        self.here().map(FakeEngine::paused).unwrap_or_default()
+        self.link.here().map(FakeEngine::paused).unwrap_or_default()
     }
 
     /// How often an instance was paused.
@@ -112,72 +105,8 @@ impl FakeRuntime {
 
     /// The network of an instance, as far as the engine tells it.
     fn network(&self, instance: &InstanceId) -> NetworkMode {
-        let network = self.here().and_then(|engine| engine.network(instance));
+        let network = self.link.here().and_then(|engine| engine.network(instance));
         network.unwrap_or_default()
-    }
-
-    /// The engine, if it is in this process.
-    fn here(&self) -> Option<&FakeEngine> {
-        match &self.link {
-            Link::Here(engine) => Some(engine),
-            Link::There(_) => None,
-        }
-    }
-
-    pub(super) async fn ask(&self, operation: Operation) -> Reply {
-        match &self.link {
-            Link::Here(engine) => engine.carry_out(operation).await,
-            Link::There(remote) => remote.carry_out(operation).await,
-        }
-    }
-
-    pub(super) async fn find_image(
-        &self,
-        operation: Operation,
-    ) -> Result<Option<ImageId>, Trouble> {
-        match self.ask(operation).await? {
-            Answer::Image(image) => Ok(image),
-            Answer::Done | Answer::Started(_) | Answer::Observed(_) | Answer::Listed(_) => {
-                Err(strange())
-            }
-        }
-    }
-
-    async fn look(&self, instance: &InstanceId) -> Result<InstanceStatus, Trouble> {
-        match self.ask(Operation::Observe(instance.clone())).await? {
-            Answer::Observed(observed) => Ok(observed),
-            Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::Listed(_) => {
-                Err(strange())
-            }
-        }
-    }
-
-    async fn find_all(&self) -> Result<Vec<ListedInstance>, Trouble> {
-        let listed = |(instance, container, running)| ListedInstance {
-            instance,
-            container,
-            running,
-        };
-        match self.ask(Operation::List).await? {
-            Answer::Listed(all) => Ok(all.into_iter().map(listed).collect()),
-            Answer::Done | Answer::Image(_) | Answer::Started(_) | Answer::Observed(_) => {
-                Err(strange())
-            }
-        }
-    }
-
-    async fn start_container(&self, spec: &Spec) -> Result<ContainerId, Trouble> {
-        let (instance, image) = (spec.instance.clone(), spec.image.clone());
-        let (memory_bytes, network) = (spec.bounds.memory_bytes, spec.network);
-        match self
-            .ask(Operation::Start(instance, image, memory_bytes, network))
-            .await?
-        {
-            Answer::Started(container) => Ok(container),
-            Answer::Done | Answer::Image(_) | Answer::Observed(_) | Answer::Listed(_) => {
-                Err(strange())
-            }
-        }
     }
 
     async fn run(&self, spec: Spec) -> Result<RunningInstance, StartError> {
@@ -194,7 +123,7 @@ impl FakeRuntime {
                 message: error.to_string(),
                 logs: Vec::new(),
             })?;
-        let container = self.start_container(&spec).await?;
+        let container = self.link.start_container(&spec).await?;
         let endpoint = self.way_to(&spec.instance.program, spec.network);
         let receipt = Receipt {
             program: spec.instance.program,
@@ -227,7 +156,7 @@ impl Runtime for FakeRuntime {
             facts: BTreeMap::new(),
             kernel: Kernel::Gvisor,
         };
-        async move { Ok(self.ask(Operation::Check).await.map(info)?) }.boxed()
+        async move { Ok(self.link.ask(Operation::Check).await.map(info)?) }.boxed()
     }
 
     fn start_with_permit(
@@ -251,11 +180,11 @@ impl Runtime for FakeRuntime {
     ) -> BoxFuture<'_, Result<(), StopError>> {
         let program = program.clone();
         async move {
-            if let Some(engine) = self.here() {
+            if let Some(engine) = self.link.here() {
                 engine.ask_to_stop(&program, instances, grace).await;
             }
             let operation = Operation::Stop(program, instances);
-            Ok(self.ask(operation).await.map(drop)?)
+            Ok(self.link.ask(operation).await.map(drop)?)
         }
         .boxed()
     }
@@ -267,7 +196,7 @@ impl Runtime for FakeRuntime {
     ) -> BoxFuture<'_, Result<(), StopError>> {
         let program = program.clone();
         async move {
-            if let Some(engine) = self.here() {
+            if let Some(engine) = self.link.here() {
                 engine.kill(&program, instances).await;
             }
             Ok(())
@@ -277,7 +206,7 @@ impl Runtime for FakeRuntime {
 
     fn observe(&self, instance: &InstanceId) -> BoxFuture<'_, Result<InstanceStatus, Unavailable>> {
         let instance = instance.clone();
-        async move { Ok(self.look(&instance).await?) }.boxed()
+        async move { Ok(self.link.look(&instance).await?) }.boxed()
     }
 
     fn on_death(&self, tell: DeathListener) {
@@ -286,14 +215,11 @@ impl Runtime for FakeRuntime {
     }
 
     fn events(&self) -> mpsc::Receiver<InstanceEnd> {
-        let mut exits = match &self.link {
-            Link::Here(engine) => engine.observe(),
-            Link::There(remote) => remote.observe(),
-        };
+        let mut ends = self.link.observe();
         let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
         let on_death = Arc::clone(&self.on_death);
         tokio::spawn(async move {
-            while let Some(ended) = exits.recv().await {
+            while let Some(ended) = ends.recv().await {
                 if let Some(tell) = on_death.get() {
                     tell(&ended.instance, &ended.container);
                 }
@@ -316,7 +242,7 @@ impl Runtime for FakeRuntime {
     ) -> BoxFuture<'_, Result<Option<Endpoint>, Unavailable>> {
         let instance = instance.clone();
         async move {
-            Ok(match self.look(&instance).await? {
+            Ok(match self.link.look(&instance).await? {
                 InstanceStatus::Running(_) => {
                     let network = self.network(&instance);
                     Some(self.way_to(&instance.program, network))
@@ -328,11 +254,11 @@ impl Runtime for FakeRuntime {
     }
 
     fn has_sockets(&self) -> bool {
-        self.here().is_none_or(FakeEngine::has_sockets)
+        self.link.here().is_none_or(FakeEngine::has_sockets)
     }
 
     fn liveness_answer(&self, container: &ContainerId) -> Option<BoxFuture<'_, ()>> {
-        self.here()?.liveness_answer(container)
+        self.link.here()?.liveness_answer(container)
     }
 
     fn state_bytes(
@@ -362,15 +288,15 @@ impl Runtime for FakeRuntime {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<ListedInstance>, Unavailable>> {
-        async move { Ok(self.find_all().await?) }.boxed()
+        async move { Ok(self.link.find_all().await?) }.boxed()
     }
 
     fn stats(&self, instance: &InstanceId) -> BoxFuture<'_, Result<Option<Stats>, Unavailable>> {
         let asked = instance.clone();
         async move {
-            let all = self.find_all().await?;
+            let all = self.link.find_all().await?;
             let runs = all.iter().any(|it| it.instance == asked && it.running);
-            Ok(match self.here() {
+            Ok(match self.link.here() {
                 Some(engine) => engine.stats(&asked),
                 None => runs.then(Stats::default),
             })
@@ -380,7 +306,7 @@ impl Runtime for FakeRuntime {
 
     fn pause(&self, instance: &InstanceId) -> BoxFuture<'_, Result<(), StopError>> {
         self.paused().count += 1;
-        let engine = self.here();
+        let engine = self.link.here();
         let runs = engine.is_none_or(|engine| engine.set_paused(instance, true));
         let message = format!("instance {instance} does not run");
         let paused = runs.then_some(()).ok_or(StopError::Failed { message });
@@ -394,7 +320,7 @@ impl Runtime for FakeRuntime {
             let message = "not now".to_owned();
             return std::future::ready(Err(StopError::Failed { message })).boxed();
         }
-        if let Some(engine) = self.here() {
+        if let Some(engine) = self.link.here() {
             // One that is gone needs no unpausing.
             engine.set_paused(instance, false);
         }
