@@ -123,6 +123,7 @@
 #[cfg(feature = "api")]
 mod api;
 mod base;
+mod effects;
 mod engine;
 mod error;
 mod inbox;
@@ -137,9 +138,11 @@ mod watcher;
 pub mod guide;
 pub mod testing;
 
+pub use effects::{Outcome, Policy, Settled};
 pub use engine::{EndKind, Ending, Recovery, Verdict, WatcherState};
 pub use error::{
-    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, Control, Error, HookError, INTERVAL_MAX, INTERVAL_MIN,
+    CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, Control, EFFECT_LIMIT, EFFECT_LIMIT_BYTES,
+    EFFECT_NAME_LIMIT, EFFECT_TOTAL_LIMIT_BYTES, Error, HookError, INTERVAL_MAX, INTERVAL_MIN,
     MEMO_LIMIT, NAME_LIMIT_BYTES, Result, StartError, WATCH_LIMIT,
 };
 pub use inbox::{
@@ -147,7 +150,8 @@ pub use inbox::{
 };
 pub use journal::JournalLimits;
 pub use replay::{Difference, Divergence, ReplayError, Replayed};
-pub use run::{Context, Triggered, Watched, blocking};
+pub use run::{Context, Effects, Triggered, Watched, blocking};
 pub use shared::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Status};
 pub use sources::Tick;
+pub use store::{EffectId, EffectIdError};
 pub use watcher::{Builder, Watcher, main, replay};

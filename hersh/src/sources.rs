@@ -25,7 +25,7 @@ use crate::Error;
 use crate::base::clock::{in_whole_ms, rfc3339_serde};
 use crate::base::panics::panic_text;
 use crate::inbox::{Var, Watchable};
-use crate::shared::{Holder, Level, LogKind, Shared};
+use crate::shared::{Level, LogKind, Shared};
 
 /// Most values of a stream that are looked at in one go; the newest of them is kept.
 const BURST: usize = 256;
@@ -89,7 +89,7 @@ where
     E: Into<Error> + 'static,
 {
     let start = Instant::now();
-    spawn_with_heartbeat(target.shared.clone(), async move {
+    target.shared.clone().spawn_shown(async move {
         let mut last = initial;
         let mut error = None;
         loop {
@@ -122,7 +122,7 @@ where
     S: Stream<Item = Result<T, E>> + 'static,
     E: Into<Error> + 'static,
 {
-    spawn_with_heartbeat(target.shared.clone(), async move {
+    target.shared.clone().spawn_shown(async move {
         let mut error = None;
         let flowing = AssertUnwindSafe(follow(&target, &mut error, open)).catch_unwind();
         match flowing.await {
@@ -130,22 +130,6 @@ where
             Err(panic) => target.error(&mut error, panic_text(&*panic)),
         }
     })
-}
-
-/// Starts a task whose polls the heartbeat shows: they are a user's code, which may block.
-fn spawn_with_heartbeat(
-    shared: Arc<Shared>,
-    source: impl Future<Output = ()> + 'static,
-) -> AbortHandle {
-    let task = spawn_local(async move {
-        let mut source = pin!(source);
-        let shown = poll_fn(|cx| {
-            let _held = shared.begin_poll(Holder::Source);
-            source.as_mut().poll(cx)
-        });
-        shown.await;
-    });
-    task.abort_handle()
 }
 
 async fn follow<T, S, E>(target: &Target, error: &mut Option<String>, open: impl FnOnce() -> S)

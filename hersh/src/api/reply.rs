@@ -87,6 +87,7 @@ pub(super) fn kind_name(kind: SignalKind) -> &'static str {
     match kind {
         SignalKind::Var => "var",
         SignalKind::User => "user",
+        SignalKind::Effect => "effect",
         SignalKind::Watcher => "watcher",
     }
 }

@@ -3,7 +3,7 @@
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use super::state::{Reason, RunKind};
+use super::state::{Carried, Reason, RunKind};
 use crate::Ending;
 
 /// What the engine asks of its runner, as complete data.
@@ -14,8 +14,8 @@ pub(crate) enum Effect {
     Run {
         /// What the run is for.
         kind: RunKind,
-        /// Whether the run carries the oldest waiting message.
-        message: bool,
+        /// The signal that the run carries.
+        carries: Carried,
     },
     /// Write the context that the run left to disk. Ends in `Saved`.
     Save,

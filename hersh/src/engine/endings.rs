@@ -16,8 +16,8 @@ fn a_failing_program_crashes_after_the_configured_number() {
         bench.fail();
         let failed_at_ms = bench.now_ms;
         bench.wait();
-        let (kind, message) = (RunKind::Recover, false);
-        assert_eq!(bench.asks(), [Effect::Run { kind, message }]);
+        let (kind, carries) = (RunKind::Recover, Carried::Nothing);
+        assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
         delays.push(bench.now_ms - failed_at_ms);
     }
     assert_eq!(delays, [15_000, 30_000, 5_000, 10_000, 20_000]);

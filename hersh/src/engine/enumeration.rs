@@ -18,8 +18,13 @@ struct World {
     next_op: u64,
     open: Option<OpId>,
     arrived: u64,
+    settled: u64,
     runs: u64,
     message_runs: u64,
+    /// Runs with a settlement that succeeded.
+    taken: u64,
+    /// Whether the last run carried a settlement, and did not succeed yet.
+    carries_settlement: bool,
     cleanups: u64,
     ends: u64,
 }
@@ -78,6 +83,7 @@ fn others() -> Vec<Event> {
         asked(EndKind::Killed),
         Event::RetryDue,
         Event::MessagesArrived { count: 2 },
+        Event::EffectsSettled { count: 1 },
         Event::VariablesChanged,
     ]
 }
@@ -87,6 +93,13 @@ fn step(state: &State, world: &World, event: &Event) -> (State, World) {
     let mut world = world.clone();
     if let Event::MessagesArrived { count } = event {
         world.arrived += count;
+    }
+    if let Event::EffectsSettled { count } = event {
+        world.settled += count;
+    }
+    if world.carries_settlement && commits(state, event) {
+        world.taken += 1;
+        world.carries_settlement = false;
     }
     if is_outcome(state, event) && Engine::completes(event) == world.open {
         world.open = None;
@@ -104,6 +117,7 @@ fn step(state: &State, world: &World, event: &Event) -> (State, World) {
     }
     assert_eq!(Engine::invariants(&next), Ok(()));
     assert_eq!(next.waiting, world.arrived - world.message_runs);
+    assert_eq!(next.settled, world.settled - world.taken);
     let waits = Engine::wake(&next).is_some();
     assert!(world.open.is_none() || waits, "an operation has a deadline");
     if Engine::is_terminal(&next) {
@@ -124,14 +138,51 @@ fn is_outcome(state: &State, event: &Event) -> bool {
     )
 }
 
+/// Returns true when `event` ends the operation in progress so that its run counts and the watcher goes on.
+fn commits(state: &State, event: &Event) -> bool {
+    match (&state.phase, event) {
+        (
+            Phase::Running {
+                op, asked: None, ..
+            },
+            Event::RunEnded {
+                op: ended,
+                outcome: Outcome::Succeeded { changed: false },
+            },
+        ) => op == ended,
+        (
+            Phase::Saving {
+                op,
+                then: state::AfterSave::Continue,
+                ..
+            },
+            Event::Saved {
+                op: ended,
+                result: Ok(()),
+            },
+        ) => op == ended,
+        (_, _) => false,
+    }
+}
+
 impl World {
     fn take(&mut self, op: OpId, effect: &Effect) {
         match effect {
-            Effect::Run { kind, message } => {
+            Effect::Run { kind, carries } => {
                 assert_eq!(self.cleanups, 0, "no run after the cleanup");
-                assert!(!message || *kind == RunKind::Signal);
+                match kind {
+                    RunKind::Init => assert_eq!(*carries, Carried::Nothing),
+                    // What a failed run carried comes again until it counts, if it is a settlement.
+                    RunKind::Recover => {
+                        let again = *carries == Carried::Settlement;
+                        assert_eq!(again, self.carries_settlement);
+                        assert_ne!(*carries, Carried::Message);
+                    }
+                    RunKind::Signal => assert!(!self.carries_settlement, "nothing is passed over"),
+                }
                 self.runs += 1;
-                self.message_runs += u64::from(*message);
+                self.message_runs += u64::from(*carries == Carried::Message);
+                self.carries_settlement = *carries == Carried::Settlement;
                 self.begin(op);
             }
             Effect::Save => self.begin(op),

@@ -49,6 +49,11 @@ pub(crate) enum Event {
         /// The number of messages, at least 1.
         count: u64,
     },
+    /// Effects were settled. What came of them waits in the ledger.
+    EffectsSettled {
+        /// The number of effects, at least 1.
+        count: u64,
+    },
     /// Watched variables changed. Their values wait in their slots.
     VariablesChanged,
 }
@@ -58,7 +63,7 @@ pub(crate) enum Event {
 pub(crate) enum Outcome {
     /// The run returned `Ok`.
     Succeeded {
-        /// Whether the run changed the durable context.
+        /// Whether the run changed anything that is kept.
         changed: bool,
     },
     /// The run asked for an end by a control value.

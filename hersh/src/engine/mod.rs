@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! NotRun ──Started──► Running(Init) ──ok──► Ready ◄──────────────┐
-//!                          │                  │ message, change   │ ok, saved
+//!                          │                  │ signal            │ ok, saved
 //!                          │ failure          ▼                   │
 //!                          ▼               Running ───────────────┤
 //!                       Delay ──RetryDue──► Running(Recover) ─────┘
@@ -12,7 +12,7 @@
 //!
 //! Nothing here reads a clock, touches a value or calls the managed function: the state holds
 //! counts, operation ids and due times. The contents of messages and variables stay in the inbox
-//! until the run that takes them in. `run` brings the events and carries the effects out. How a
+//! until the run that takes them in, those of settled effects in the ledger. `run` brings the events and carries the effects out. How a
 //! watcher ends and what failures lead to ([`Ending`], [`Recovery`]) are words of this folder.
 
 mod effect;
@@ -38,4 +38,4 @@ pub use ending::{EndKind, Ending, WatcherState};
 pub(crate) use event::{Event, Outcome};
 pub use recovery::{Recovery, Verdict};
 pub(crate) use reducer::Engine;
-pub(crate) use state::{Phase, Policy, RunKind, State};
+pub(crate) use state::{Carried, Phase, Policy, RunKind, State};

@@ -24,7 +24,7 @@ impl Machine for Engine {
             | Event::CleanupEnded { .. }
             | Event::DeadlinePassed { .. }
             | Event::RetryDue => Lane::Control,
-            Event::MessagesArrived { .. } => Lane::User,
+            Event::MessagesArrived { .. } | Event::EffectsSettled { .. } => Lane::User,
             Event::VariablesChanged => Lane::Data,
         }
     }
@@ -39,6 +39,7 @@ impl Machine for Engine {
             | Event::DeadlinePassed { .. }
             | Event::RetryDue
             | Event::MessagesArrived { .. }
+            | Event::EffectsSettled { .. }
             | Event::VariablesChanged => None,
         }
     }
@@ -83,6 +84,10 @@ impl Machine for Engine {
                 state.waiting = state.waiting.saturating_add(count);
                 state.wake_if_ready(cx);
             }
+            Event::EffectsSettled { count } => {
+                state.settled = state.settled.saturating_add(count);
+                state.wake_if_ready(cx);
+            }
             Event::VariablesChanged => {
                 state.changed = true;
                 state.wake_if_ready(cx);
@@ -92,8 +97,7 @@ impl Machine for Engine {
     }
 
     fn invariants(state: &State) -> Result<(), String> {
-        let idle_with_work =
-            matches!(state.phase, Phase::Ready) && (state.waiting > 0 || state.changed);
+        let idle_with_work = matches!(state.phase, Phase::Ready) && state.has_signal();
         let given_up = state.failures >= state.policy.recovery.max_consecutive_failures;
         let ended_or_ending = matches!(
             state.phase,

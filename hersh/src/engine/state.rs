@@ -35,8 +35,15 @@ pub(crate) struct State {
     pub(crate) initialised: bool,
     /// Number of messages that arrived and have not had their run.
     pub(crate) waiting: u64,
+    /// Number of settled effects whose settlement no run has taken in. That of the run in progress counts
+    /// until the run is committed.
+    pub(crate) settled: u64,
     /// True when a variable changed since the last run began.
     pub(crate) changed: bool,
+    /// What the last run carried, if it is not committed.
+    pub(crate) carried: Carried,
+    /// True when the last signal that a run carried was a settlement.
+    pub(crate) settlement_was_last: bool,
 }
 
 /// What the engine is doing.
@@ -100,14 +107,26 @@ pub(crate) enum AfterSave {
     End(Ending),
 }
 
+/// The signal that a run carries, beside the changed variables that every run takes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Carried {
+    /// None.
+    #[default]
+    Nothing,
+    /// The oldest message that waits.
+    Message,
+    /// What came of the effect that was settled first.
+    Settlement,
+}
+
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum RunKind {
     /// The first run.
     Init,
-    /// A message or a variable woke it.
+    /// A message, a settled effect or a variable woke it.
     Signal,
-    /// Another try after a failure; carries no message.
+    /// Another try after a failure. It carries the settlement of the failed run again, but no message.
     Recover,
 }
 
@@ -120,7 +139,10 @@ impl State {
             failures: 0,
             initialised: false,
             waiting: 0,
+            settled: 0,
             changed: false,
+            carried: Carried::Nothing,
+            settlement_was_last: false,
         }
     }
 

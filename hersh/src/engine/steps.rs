@@ -3,28 +3,55 @@
 use hersh_machine::StepContext;
 
 use super::effect::{Effect, Note};
-use super::state::{AfterSave, Phase, Reason, RunKind, State};
+use super::state::{AfterSave, Carried, Phase, Reason, RunKind, State};
 use crate::{Ending, Verdict};
 
 impl State {
-    /// Calls the managed function. A run of kind `Signal` carries the oldest message, if one
-    /// waits; whatever woke it, a run takes in all pending variable updates.
+    /// Calls the managed function. A run of kind `Signal` carries a message or a settlement, if one waits;
+    /// whatever woke it, a run takes in all pending variable updates.
     pub(super) fn run(&mut self, kind: RunKind, cx: &mut StepContext<Effect>) {
-        let message = match kind {
-            RunKind::Signal => self.waiting > 0,
-            RunKind::Init | RunKind::Recover => false,
+        let carries = match (kind, self.carried) {
+            (RunKind::Init, _) => Carried::Nothing,
+            // Each settlement has exactly one run that counts, so a failed run's settlement comes again. A
+            // failed run's message is lost with it.
+            (RunKind::Recover, Carried::Settlement) => Carried::Settlement,
+            (RunKind::Recover, Carried::Nothing | Carried::Message) => Carried::Nothing,
+            (RunKind::Signal, _) => self.next_signal(),
         };
-        if message {
-            self.waiting -= 1;
+        match carries {
+            Carried::Nothing => {}
+            Carried::Message => {
+                self.waiting -= 1;
+                self.settlement_was_last = false;
+            }
+            Carried::Settlement => self.settlement_was_last = true,
         }
+        self.carried = carries;
         self.changed = false;
-        let op = cx.emit(Effect::Run { kind, message });
+        let op = cx.emit(Effect::Run { kind, carries });
         self.phase = Phase::Running {
             op,
             kind,
             deadline_ms: cx.now_ms().saturating_add(self.policy.run_timeout_ms),
             asked: None,
         };
+    }
+
+    /// Returns whether a signal waits for a run.
+    pub(super) fn has_signal(&self) -> bool {
+        self.waiting > 0 || self.settled > 0 || self.changed
+    }
+
+    /// Returns the signal that the next run carries. Messages and settlements take turns, so that a flood of
+    /// the one does not hold up the other.
+    fn next_signal(&self) -> Carried {
+        match (self.waiting > 0, self.settled > 0) {
+            (false, false) => Carried::Nothing,
+            (true, false) => Carried::Message,
+            (false, true) => Carried::Settlement,
+            (true, true) if self.settlement_was_last => Carried::Message,
+            (true, true) => Carried::Settlement,
+        }
     }
 
     /// Makes what the run changed durable.
@@ -63,6 +90,9 @@ impl State {
             let failures = self.failures;
             cx.emit(Effect::Note(Note::Recovered { failures }));
         }
+        if std::mem::take(&mut self.carried) == Carried::Settlement {
+            self.settled -= 1;
+        }
         self.failures = 0;
         self.initialised = true;
         self.phase = Phase::Ready;
@@ -97,7 +127,7 @@ impl State {
     /// Starts the next run if nothing is going on and a signal waits.
     pub(super) fn wake_if_ready(&mut self, cx: &mut StepContext<Effect>) {
         match self.phase {
-            Phase::Ready if self.waiting > 0 || self.changed => self.run(RunKind::Signal, cx),
+            Phase::Ready if self.has_signal() => self.run(RunKind::Signal, cx),
             // Signals wait while something else goes on; after the end they stay unserved.
             Phase::Ready
             | Phase::NotRun

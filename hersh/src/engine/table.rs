@@ -8,7 +8,11 @@ use crate::{EndKind, Ending, WatcherState};
 
 const SIGNAL_RUN: Effect = Effect::Run {
     kind: RunKind::Signal,
-    message: true,
+    carries: Carried::Message,
+};
+const SETTLEMENT_RUN: Effect = Effect::Run {
+    kind: RunKind::Signal,
+    carries: Carried::Settlement,
 };
 
 #[test]
@@ -16,8 +20,8 @@ fn the_first_run_is_init_and_leads_to_ready() {
     let mut bench = Bench::new();
     assert_eq!(bench.state.public(), WatcherState::NotRun);
     bench.step(Event::Started);
-    let (kind, message) = (RunKind::Init, false);
-    assert_eq!(bench.asks(), [Effect::Run { kind, message }]);
+    let (kind, carries) = (RunKind::Init, Carried::Nothing);
+    assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
     assert_eq!(bench.state.public(), WatcherState::InitRun);
     bench.succeed(false);
     assert_eq!(bench.state.public(), WatcherState::Ready);
@@ -46,8 +50,8 @@ fn a_change_during_a_run_has_a_run_of_its_own_after_it() {
     bench.step(Event::VariablesChanged);
     bench.step(Event::VariablesChanged);
     bench.succeed(false);
-    let (kind, message) = (RunKind::Signal, false);
-    assert_eq!(bench.asks(), [Effect::Run { kind, message }]);
+    let (kind, carries) = (RunKind::Signal, Carried::Nothing);
+    assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
     bench.succeed(false);
     assert_eq!(bench.state.phase, Phase::Ready);
 }
@@ -93,8 +97,43 @@ fn lifecycle_is_above_messages_and_messages_above_variables() {
     let lanes = [
         Event::EndAsked { ending },
         Event::MessagesArrived { count: 1 },
+        Event::EffectsSettled { count: 1 },
         Event::VariablesChanged,
     ]
     .map(|event| Engine::lane(&event));
-    assert_eq!(lanes, [Lane::Control, Lane::User, Lane::Data]);
+    let user = Lane::User;
+    assert_eq!(lanes, [Lane::Control, user, user, Lane::Data]);
+}
+
+#[test]
+fn messages_and_settlements_take_turns() {
+    let mut bench = Bench::ready();
+    bench.step(Event::MessagesArrived { count: 2 });
+    bench.step(Event::EffectsSettled { count: 2 });
+    for run in [SETTLEMENT_RUN, SIGNAL_RUN, SETTLEMENT_RUN] {
+        bench.succeed(true);
+        let (op, result) = (bench.op(), Ok(()));
+        bench.step(Event::Saved { op, result });
+        assert_eq!(bench.asks(), [run]);
+    }
+    bench.succeed(false);
+    assert_eq!(bench.state.phase, Phase::Ready);
+    assert_eq!((bench.state.waiting, bench.state.settled), (0, 0));
+}
+
+#[test]
+fn a_failed_runs_settlement_comes_again_in_the_retry() {
+    let mut bench = Bench::ready();
+    bench.step(Event::EffectsSettled { count: 1 }).fail();
+    bench.step(Event::MessagesArrived { count: 1 });
+    for failures in 1..=2 {
+        assert_eq!((bench.state.failures, bench.state.settled), (failures, 1));
+        bench.wait();
+        let (kind, carries) = (RunKind::Recover, Carried::Settlement);
+        assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
+        bench.fail();
+    }
+    bench.wait().succeed(false);
+    assert_eq!(bench.state.settled, 0);
+    assert_eq!(bench.asks(), [SIGNAL_RUN]);
 }

@@ -16,6 +16,15 @@ pub const INTERVAL_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 pub const CONTEXT_KEY_LIMIT: usize = 1_000;
 /// Most bytes that the durable context takes as JSON, keys included.
 pub const CONTEXT_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// Most names of effects that one watcher may register.
+pub const EFFECT_NAME_LIMIT: usize = 100;
+/// Most effects that may be open: asked for, and their outcomes not taken in.
+pub const EFFECT_LIMIT: usize = 10_000;
+/// Longest input of an effect, and longest result, as JSON, bytes.
+pub const EFFECT_LIMIT_BYTES: usize = 64 * 1024;
+/// Most bytes of the inputs of all open effects together. When results of about as many bytes wait for their
+/// runs, nothing more is acted on until runs have taken some in.
+pub const EFFECT_TOTAL_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why a hook did not do what it was called for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +72,8 @@ pub enum HookError {
         /// The interval that was asked for.
         every: Duration,
     },
-    /// A variable can be registered in a run only, not in the cleanup.
-    #[error("{hook}({name:?}): variables are registered in a run, not in the cleanup")]
+    /// Variables and effects are registered, and effects asked for, in a run only, not in the cleanup.
+    #[error("{hook}({name:?}): this is done in a run, not in the cleanup")]
     OutsideRun {
         /// The hook.
         hook: &'static str,
@@ -120,6 +129,47 @@ pub enum HookError {
         /// The number of bytes that the context would have.
         bytes: usize,
     },
+    /// The input of an effect cannot be written as JSON, or is too long.
+    #[error("{hook}({name:?}): its input cannot be kept: {message}")]
+    EffectInput {
+        /// The hook.
+        hook: &'static str,
+        /// The name of the effect.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// More effects would be open than may be.
+    #[error(
+        "{hook}({name:?}): {open} effects with {bytes} bytes would be open, the limits are \
+         {EFFECT_LIMIT} and {EFFECT_TOTAL_LIMIT_BYTES}: ask for less at a time"
+    )]
+    EffectsFull {
+        /// The hook.
+        hook: &'static str,
+        /// The name of the effect.
+        name: String,
+        /// The number of effects that would be open.
+        open: usize,
+        /// The number of bytes that their inputs would have.
+        bytes: usize,
+    },
+    /// The input or the result of a settled effect is not of the type asked for.
+    #[error("{hook}({name:?}): the {part} of effect {id} is no {asked}: {message}")]
+    EffectType {
+        /// The hook.
+        hook: &'static str,
+        /// The name of the effect.
+        name: String,
+        /// The id of the effect.
+        id: String,
+        /// `input` or `result`.
+        part: &'static str,
+        /// The type asked for.
+        asked: &'static str,
+        /// The message of the decoder.
+        message: String,
+    },
 }
 
 impl HookError {
@@ -133,9 +183,12 @@ impl HookError {
             | Self::Interval { .. }
             | Self::Recorded { .. }
             | Self::OutsideRun { .. } => true,
-            Self::ContextType { .. } | Self::ContextEncode { .. } | Self::ContextFull { .. } => {
-                false
-            }
+            Self::ContextType { .. }
+            | Self::ContextEncode { .. }
+            | Self::ContextFull { .. }
+            | Self::EffectInput { .. }
+            | Self::EffectsFull { .. }
+            | Self::EffectType { .. } => false,
         }
     }
 }

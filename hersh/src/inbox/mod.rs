@@ -1,10 +1,12 @@
-//! What waits for the engine: requests to end, messages, changed variables.
+//! What waits for the engine: requests to end, messages, settled effects, changed variables.
 //!
 //! ```text
 //! senders ──push──► arrivals ─┐ (bounded, FIFO, one lock)
 //! sources ──mark──► changed  ─┼─bell─► take_event ──► queue ──► begin_run: one message,
-//! handles ──ask───► end      ─┘        (announced)   (FIFO)     all changed variables
+//! desk ────count──► settled  ─┤        (announced)   (FIFO)     all changed variables
+//! handles ──ask───► end      ─┘
 //! ```
+//! Of settled effects only their number is here: what came of them waits in the ledger.
 //!
 //! All senders share one lock, which the engine takes once for a whole burst. Messages that
 //! the engine knows of are in `queue`, which has a lock of its own; only the API contends for that
@@ -63,6 +65,8 @@ struct Arrivals {
     bytes: usize,
     /// Variables with a pending update, each once.
     changed: Vec<Arc<Var>>,
+    /// Effects that were settled and are not told yet.
+    settled: u64,
     stop: Option<Arc<str>>,
     kill: Option<Arc<str>>,
     closed: bool,
@@ -137,6 +141,15 @@ impl Inbox {
         self.bell.ring();
     }
 
+    /// Notes that effects were settled; what came of them is committed.
+    pub(crate) fn mark_settled(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        locked(&self.arrivals).settled += count;
+        self.bell.ring();
+    }
+
     /// Asks the watcher to end, at `at_ms`. The first reason of each kind counts. Further messages
     /// are refused, because no run would follow.
     pub(crate) fn request_end(&self, ending: Ending, at_ms: u64) {
@@ -172,7 +185,8 @@ impl Inbox {
         })
     }
 
-    /// Takes what came in since the last call as one event: a request to end, else messages, else variables.
+    /// Takes what came in since the last call as one event: a request to end, else messages, else settled
+    /// effects, else variables.
     pub(crate) fn take_event(&self) -> Option<Event> {
         if !self.bell.answer() {
             return None;
@@ -184,15 +198,21 @@ impl Inbox {
         }
         let mut arrivals = locked(&self.arrivals);
         let has_changed = !arrivals.changed.is_empty();
-        if arrivals.messages.is_empty() {
+        let (event, more) = if !arrivals.messages.is_empty() {
+            let count = self.enqueue(&mut arrivals);
+            let more = has_changed || arrivals.settled > 0;
+            (Event::MessagesArrived { count }, more)
+        } else if arrivals.settled > 0 {
+            let count = std::mem::take(&mut arrivals.settled);
+            (Event::EffectsSettled { count }, has_changed)
+        } else {
             return has_changed.then_some(Event::VariablesChanged);
-        }
-        let count = self.enqueue(&mut arrivals);
+        };
         drop(arrivals);
-        if has_changed {
+        if more {
             self.bell.ring();
         }
-        Some(Event::MessagesArrived { count })
+        Some(event)
     }
 
     /// Takes out what a run begins with: the oldest message if it carries one, and every variable
@@ -240,6 +260,7 @@ impl Inbox {
         arrivals.messages = VecDeque::new();
         arrivals.bytes = 0;
         arrivals.changed = Vec::new();
+        arrivals.settled = 0;
         *locked(&self.queue) = VecDeque::new();
         self.queued.store(0, Ordering::Relaxed);
         self.queued_bytes.store(0, Ordering::Relaxed);

@@ -13,6 +13,7 @@
 //! sync; a sync begins a second after a write. The durable context does not depend on the journal:
 //! it has a file and a sync of its own.
 
+mod acts;
 mod frame;
 mod parts;
 mod reader;
@@ -21,6 +22,7 @@ mod saves;
 mod taken;
 mod writer;
 
+pub(crate) use acts::{RecordedActs, RecordedAsk, RecordedSettlement};
 pub(crate) use reader::{Journal, LocatedEntry, ReadError};
 pub(crate) use record::{
     Entry, Part, RecordedOutcome, RecordedRun, RecordedUpdate, RecordedValue, SavedVariable,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{self, FrameRead, MAGIC};
 use super::parts::{part_number, part_path, parts_in};
-use super::record::{Entry, Part, VERSION};
+use super::record::{Entry, OLDEST_VERSION, Part, VERSION};
 
 /// A journal to be read.
 #[derive(Debug)]
@@ -164,7 +164,7 @@ pub(crate) struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    /// Reads and returns the next entry; `None` at the end, torn or not.
+    /// Reads and returns the next entry; `None` at the end, torn or not. Every run comes as [`Entry::Run`].
     ///
     /// # Errors
     /// [`ReadError`]
@@ -188,6 +188,16 @@ impl Entries<'_> {
                     self.offset = next;
                     self.bytes = Some(bytes);
                     let file = file.clone();
+                    let entry = match entry {
+                        Entry::ActingRun(mut run, acts) => {
+                            run.acts = *acts;
+                            Entry::Run(run)
+                        }
+                        Entry::Began(_)
+                        | Entry::Run(_)
+                        | Entry::Ended { .. }
+                        | Entry::Effects(_) => entry,
+                    };
                     return Ok(Some(LocatedEntry {
                         entry,
                         file,
@@ -226,13 +236,16 @@ fn first(path: &Path) -> Result<Part, ReadError> {
         FrameRead::Entry {
             entry: Entry::Began(part),
             ..
-        } if part.version == VERSION => Ok(*part),
+        } if (OLDEST_VERSION..=VERSION).contains(&part.version) => Ok(*part),
         FrameRead::Entry {
             entry: Entry::Began(part),
             ..
         } => {
             let found = part.version;
-            Err(foreign(format!("it has form {found}, not {VERSION}")))
+            let forms = format!("{OLDEST_VERSION} to {VERSION}");
+            Err(foreign(format!(
+                "it has form {found}, this program reads {forms}"
+            )))
         }
         FrameRead::Entry { .. } | FrameRead::End | FrameRead::Torn => {
             Err(foreign("it has no beginning".into()))

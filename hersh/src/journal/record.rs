@@ -5,21 +5,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::RecordedActs;
 use crate::EndKind;
 use crate::base::clock::epoch_ns;
 use crate::engine::RunKind;
 use crate::error::RunReturn;
 use crate::inbox::{CurrentValue, Update, Value, Var};
+use crate::store::LedgerOutline;
 
 /// The version of the entries' format. A later format gets the next number.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
+/// The oldest version that is read: one without effects.
+pub(crate) const OLDEST_VERSION: u32 = 1;
 
 /// One entry of a part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Entry {
     /// The first entry of each part.
     Began(Box<Part>),
-    /// A run that ended.
+    /// A run that ended and had nothing to do with effects.
     Run(Box<RecordedRun>),
     /// The last entry of a session, if the session ended well enough to write it.
     Ended {
@@ -28,6 +32,10 @@ pub(crate) enum Entry {
         /// When the session ended, nanoseconds since the Unix epoch.
         at_ns: u64,
     },
+    /// The open effects at the beginning of a part.
+    Effects(LedgerOutline),
+    /// A run that ended and had to do with effects.
+    ActingRun(Box<RecordedRun>, Box<RecordedActs>),
 }
 
 /// The beginning of a part: all that its runs build on.
@@ -74,6 +82,9 @@ pub(crate) struct RecordedRun {
     pub(crate) logs: Vec<Arc<str>>,
     /// How many more lines the run logged than are kept here.
     pub(crate) logs_left_out: u64,
+    /// What the run had to do with effects; written beside the run, if anything.
+    #[serde(skip)]
+    pub(crate) acts: RecordedActs,
 }
 
 /// How a run ended.
@@ -138,6 +149,16 @@ pub(crate) struct SavedVariable {
     updated_at_ns: u64,
     initial: bool,
     changed_in_run: u64,
+}
+
+impl From<Box<RecordedRun>> for Entry {
+    fn from(mut run: Box<RecordedRun>) -> Self {
+        if run.acts.is_empty() {
+            return Self::Run(run);
+        }
+        let acts = std::mem::take(&mut run.acts);
+        Self::ActingRun(run, Box::new(acts))
+    }
 }
 
 impl RecordedRun {

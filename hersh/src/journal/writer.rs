@@ -16,6 +16,7 @@ use super::saves::{Save, Saves};
 use super::{BUFFER_BYTES, JournalLimits};
 use crate::StartError;
 use crate::base::sync::{Mutex, locked};
+use crate::store::LedgerOutline;
 
 const LOCK: &str = "journal.lock";
 /// Most parts that are kept, however small they are: each start of a program makes one.
@@ -65,14 +66,14 @@ pub(crate) struct JournalState {
 }
 
 impl JournalWriter {
-    /// Opens the folder for a new session that begins with `part`.
+    /// Opens the folder for a new session that begins with this part and these open effects.
     ///
     /// # Errors
     /// [`StartError::Journal`] when the folder cannot be used or another watcher writes to it.
     pub(crate) fn open(
         folder: &Path,
         limits: JournalLimits,
-        part: Part,
+        (part, effects): (Part, LedgerOutline),
     ) -> Result<Self, StartError> {
         let failed = |error: io::Error| StartError::Journal {
             path: folder.into(),
@@ -110,7 +111,7 @@ impl JournalWriter {
             saves,
             _lock: lock,
         };
-        writer.begin(part).map_err(failed)?;
+        writer.begin(part, effects).map_err(failed)?;
         Ok(writer)
     }
 
@@ -131,7 +132,7 @@ impl JournalWriter {
         self.runs_bytes += bytes;
         let mut state = locked(&self.state);
         state.bytes += bytes;
-        state.runs += u64::from(matches!(entry, Entry::Run(_)));
+        state.runs += u64::from(matches!(entry, Entry::Run(_) | Entry::ActingRun(..)));
         drop(state);
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush()?;
@@ -159,13 +160,13 @@ impl JournalWriter {
     ///
     /// # Errors
     /// As [`JournalWriter::append`].
-    pub(crate) fn rotate(&mut self, part: Part) -> io::Result<()> {
+    pub(crate) fn rotate(&mut self, part: Part, effects: LedgerOutline) -> io::Result<()> {
         self.flush()?;
         self.sync();
         self.finished.push_back((self.number, self.part_bytes));
         self.number += 1;
         self.file = create(&self.folder, self.number)?;
-        self.begin(part)
+        self.begin(part, effects)
     }
 
     /// Gives what waits in memory to the operating system, and to the disk once in a while.
@@ -215,10 +216,11 @@ impl JournalWriter {
         self.file.sync_all()
     }
 
-    fn begin(&mut self, part: Part) -> io::Result<()> {
+    fn begin(&mut self, part: Part, effects: LedgerOutline) -> io::Result<()> {
         self.buffer.extend_from_slice(MAGIC);
         self.part_bytes = MAGIC.len() as u64;
         self.append(&Entry::Began(Box::new(part)))?;
+        self.append(&Entry::Effects(effects))?;
         self.runs_bytes = 0;
         self.flush()?;
         // The folder is synced too: the name of the part is on disk only once the folder is.

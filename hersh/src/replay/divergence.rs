@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::rehearsal::RehearsedRun;
 use crate::HookError;
 use crate::engine::RunKind;
-use crate::journal::{RecordedOutcome, RecordedRun};
+use crate::journal::{RecordedActs, RecordedOutcome, RecordedRun};
 
 /// Longest text of a message or value in a report, characters.
 const SHOWN_CHARACTERS: usize = 300;
@@ -52,6 +52,15 @@ pub enum Difference {
         /// The JSON that was recorded as set, if it was.
         expected: Option<String>,
         /// The JSON that was set now, if it was.
+        seen: Option<String>,
+    },
+    /// An effect that the run asked for or cancelled.
+    Effect {
+        /// The number of the effect among those of this run, from 1.
+        place: usize,
+        /// What was recorded as asked for, if anything.
+        expected: Option<String>,
+        /// What was asked for now, if anything.
         seen: Option<String>,
     },
     /// The number of random numbers that the run drew.
@@ -113,6 +122,7 @@ pub(super) fn check(
     let run = seen.run;
     compare_logs(recorded, &run)?;
     compare_context(recorded, &run)?;
+    compare_effects(recorded, &run)?;
     if recorded.draws != run.draws {
         return Err(Difference::Draws {
             expected: recorded.draws,
@@ -182,6 +192,33 @@ fn compare_context(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Dif
     })
 }
 
+fn compare_effects(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Difference> {
+    let (recorded, seen) = (asks(&recorded.acts), asks(&seen.acts));
+    let longest = recorded.len().max(seen.len());
+    let differs = |place: &usize| recorded.get(*place) != seen.get(*place);
+    let Some(place) = (0..longest).find(differs) else {
+        return Ok(());
+    };
+    Err(Difference::Effect {
+        place: place + 1,
+        expected: recorded.get(place).map(|text| cut(text)),
+        seen: seen.get(place).map(|text| cut(text)),
+    })
+}
+
+/// Returns what a run asked for, a sentence for each.
+fn asks(acts: &RecordedActs) -> Vec<String> {
+    let asked = acts.asked.iter().map(|ask| {
+        let (effect, number, input) = (&ask.effect, ask.number, &ask.input);
+        match &ask.key {
+            None => format!("{effect} {number} with {input}"),
+            Some(key) => format!("{effect} {number} in order of {key:?} with {input}"),
+        }
+    });
+    let cancelled = acts.cancelled.iter().map(|id| format!("cancel {id}"));
+    asked.chain(cancelled).collect()
+}
+
 /// Returns what caused a run.
 fn signal(recorded: &RecordedRun) -> String {
     let mut causes = Vec::new();
@@ -192,6 +229,9 @@ fn signal(recorded: &RecordedRun) -> String {
     }
     if let Some(message) = &recorded.message {
         causes.push(format!("message {:?}", cut(message)));
+    }
+    if let Some(settled) = &recorded.acts.settled {
+        causes.push(format!("outcome of {} {}", settled.effect, settled.id));
     }
     let names = recorded.updates.iter().map(|update| update.name.as_str());
     let names: Vec<&str> = names.collect();
@@ -248,6 +288,16 @@ impl fmt::Display for Difference {
             } => write!(
                 f,
                 "context key {key:?}: expected {}, seen {}",
+                plain(expected),
+                plain(seen)
+            ),
+            Self::Effect {
+                place,
+                expected,
+                seen,
+            } => write!(
+                f,
+                "effect {place}: expected {}, seen {}",
                 plain(expected),
                 plain(seen)
             ),

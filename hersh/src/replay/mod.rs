@@ -132,7 +132,10 @@ where
             break;
         };
         match entry {
-            Entry::Began(_) => {}
+            Entry::Began(_) | Entry::ActingRun(..) => {}
+            // A later part of the same session begins with what the part before it has led to.
+            Entry::Effects(effects) if replayed.runs == 0 => rehearsal.begin_with(effects),
+            Entry::Effects(_) => {}
             Entry::Ended { ending, .. } => replayed.ending = Some(ending),
             Entry::Run(recorded) => {
                 let seen = rehearsal.run(&recorded).await;

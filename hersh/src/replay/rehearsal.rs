@@ -12,12 +12,13 @@ use tokio::time::timeout;
 
 use crate::base::clock::Clock;
 use crate::base::panics::panic_text;
+use crate::base::sync::locked;
 use crate::error::RunReturn;
 use crate::inbox::Inbox;
 use crate::journal::{Part, RecordedOutcome, RecordedRun};
 use crate::run::{ContextParts, Sources};
 use crate::shared::{Logbook, Shared};
-use crate::store::{Store, Values};
+use crate::store::{Ledger, LedgerOutline, Store, Values};
 use crate::{Context, Error, HookError};
 
 /// A managed function and all that it builds on.
@@ -62,6 +63,7 @@ where
             // The value does not matter, because no source runs.
             call_timeout: Duration::MAX,
             sources: Sources::Scripted { saved },
+            desk: None,
             records: true,
         });
         Self {
@@ -95,17 +97,36 @@ where
         };
         let keeps = outcome.keeps_changes();
         if !keeps {
-            self.cx.store.discard();
+            self.cx.discard();
         }
         let run = self.cx.record(recorded.kind, outcome);
         let mut run = run.unwrap_or_else(|| recorded.clone());
         run.updates.clone_from(&recorded.updates);
         // A recorded run whose changes could not be saved left no trace either.
         if keeps && recorded.outcome.keeps_changes() {
-            self.cx.store.commit();
+            self.commit(recorded);
         } else {
-            self.cx.store.discard();
+            self.cx.discard();
         }
         Ok(RehearsedRun { run, hook })
+    }
+
+    /// Goes on with the open effects that a part of a journal began with.
+    pub(crate) fn begin_with(&mut self, effects: LedgerOutline) {
+        *locked(&self.cx.shared.ledger) = Ledger::outlined(effects);
+    }
+
+    fn commit(&mut self, recorded: &RecordedRun) {
+        let mut ledger = locked(&self.cx.shared.ledger);
+        if let Some(settled) = &recorded.acts.settled
+            && ledger.get(settled.id.number).is_none()
+        {
+            ledger.forget(&settled.effect());
+        }
+        for change in self.cx.asks.staged() {
+            ledger.apply(change.clone());
+        }
+        drop(ledger);
+        self.cx.committed();
     }
 }

@@ -1,6 +1,7 @@
 //! A watcher that has all it needs but its managed function.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use super::context::{ContextParts, Sources};
 use super::managed::CleanupFn;
 use super::recorder::Recorder;
 use super::runner::Runner;
+use crate::effects::Desk;
 use crate::engine::Policy;
 use crate::shared::Shared;
-use crate::store::{StateDir, Store};
+use crate::store::{Keeper, StateDir, Store};
 use crate::{Context, Error};
 
 /// What a start has opened. It is made where the watcher is started, and used on the watcher's
@@ -34,6 +36,9 @@ impl WatcherParts {
         F: AsyncFnMut(&mut Context) -> Result<(), E>,
         E: Into<Error>,
     {
+        let (values, ledger) = (self.shared.committed.clone(), self.shared.ledger.clone());
+        let keeper = Rc::new(Keeper::new(values, ledger, self.state_dir));
+        let desk = Desk::new(self.shared.clone(), keeper.clone());
         let cx = Context::new(ContextParts {
             shared: self.shared,
             store: self.store,
@@ -41,9 +46,10 @@ impl WatcherParts {
             seed: self.seed,
             call_timeout: self.call_timeout,
             sources: Sources::Live,
+            desk: Some(desk.clone()),
             records: self.recorder.is_on(),
         });
-        let keepers = (self.state_dir, self.recorder);
+        let keepers = (keeper, desk, self.recorder);
         Runner::new(managed, self.cleanup, cx, keepers, self.policy)
     }
 }

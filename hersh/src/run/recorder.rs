@@ -13,7 +13,7 @@ use crate::base::sync::locked;
 use crate::engine::RunKind;
 use crate::journal::{Entry, JournalWriter, Part, RecordedOutcome, RecordedRun, VERSION};
 use crate::shared::{Level, LogKind};
-use crate::store::Values;
+use crate::store::{LedgerOutline, Values};
 use crate::{Context, Ending, JournalLimits, StartError};
 
 /// The journal of one watcher, or none.
@@ -63,10 +63,11 @@ impl Recorder {
             run.outcome = RecordedOutcome::Unsaved { reason };
         }
         self.write(cx, |session| {
-            session.writer.append(&Entry::Run(run))?;
+            session.writer.append(&run.into())?;
             if session.writer.is_full() {
                 session.parts += 1;
-                session.writer.rotate(session.part(cx))?;
+                let effects = locked(&cx.shared.ledger).outline();
+                session.writer.rotate(session.part(cx), effects)?;
             }
             Ok(())
         });
@@ -127,6 +128,7 @@ impl Session {
         limits: JournalLimits,
         (watcher, id, seed): (Arc<str>, u64, u64),
         values: &Values,
+        effects: LedgerOutline,
     ) -> Result<Self, StartError> {
         let part = Part {
             version: VERSION,
@@ -139,7 +141,7 @@ impl Session {
             variables: Vec::new(),
         };
         Ok(Self {
-            writer: JournalWriter::open(folder, limits, part)?,
+            writer: JournalWriter::open(folder, limits, (part, effects))?,
             id,
             parts: 0,
             seed,

@@ -4,6 +4,7 @@
 //! progress, the loop goes on taking in events, so a stop or a deadline is decided at once. An
 //! operation that the engine aborts is dropped before anything else begins.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hersh_machine::OpId;
@@ -13,11 +14,12 @@ use super::managed::CleanupFn;
 use super::operation::drive_to_completion;
 use super::recorder::Recorder;
 use super::step_loop::{AbortCause, StepLoop};
-use crate::engine::{Effect, Event, Note, Outcome, Policy, RunKind};
+use crate::effects::Desk;
+use crate::engine::{Carried, Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;
 use crate::shared::{Level, LogKind, Milestone, RunResult};
-use crate::store::{SaveResult, StateDir};
+use crate::store::{Commit, Keeper, SaveResult};
 use crate::{Context, Ending, Error};
 
 /// A watcher with its managed function, as its loop runs it.
@@ -25,7 +27,8 @@ pub(crate) struct Runner<F> {
     managed: F,
     cleanup: Option<CleanupFn>,
     cx: Context,
-    state_dir: Option<Arc<StateDir>>,
+    keeper: Rc<Keeper>,
+    desk: Rc<Desk>,
     recorder: Recorder,
     step_loop: StepLoop,
 }
@@ -42,7 +45,7 @@ where
         managed: F,
         cleanup: Option<CleanupFn>,
         cx: Context,
-        (state_dir, recorder): (Option<StateDir>, Recorder),
+        (keeper, desk, recorder): (Rc<Keeper>, Rc<Desk>, Recorder),
         policy: Policy,
     ) -> Self {
         let step_loop = StepLoop::new(cx.shared.clone(), policy);
@@ -50,7 +53,8 @@ where
             managed,
             cleanup,
             cx,
-            state_dir: state_dir.map(Arc::new),
+            keeper,
+            desk,
             recorder,
             step_loop,
         }
@@ -61,9 +65,9 @@ where
         self.step_loop.step(Event::Started);
         loop {
             match self.step_loop.pop_effect() {
-                Some((op, Effect::Run { kind, message })) => {
+                Some((op, Effect::Run { kind, carries })) => {
                     self.step_loop.yield_if_due().await;
-                    self.run(op, kind, message).await;
+                    self.run(op, kind, carries).await;
                 }
                 Some((op, Effect::Save)) => self.save(op).await,
                 Some((op, Effect::Cleanup)) => self.clean_up(op).await,
@@ -72,6 +76,7 @@ where
                 Some((_, Effect::Note(note))) => self.note(&note),
                 None => {
                     if let Some(ending) = self.step_loop.ending().cloned() {
+                        self.desk.end();
                         self.recorder.finish(&self.cx, &ending);
                         return ending;
                     }
@@ -103,8 +108,8 @@ where
         self.step_loop.next_when_idle().await
     }
 
-    async fn run(&mut self, op: OpId, kind: RunKind, message: bool) {
-        self.cx.begin_run(kind, message, self.step_loop.wall());
+    async fn run(&mut self, op: OpId, kind: RunKind, carries: Carried) {
+        self.cx.begin_run(kind, carries, self.step_loop.wall());
         self.cx.shared.publish_run(self.cx.run_number());
         let began = self.step_loop.stepped_at();
         let (managed, cx) = (&mut self.managed, &mut self.cx);
@@ -114,7 +119,7 @@ where
                 Some(AbortCause::Late) => RecordedOutcome::TimedOut,
                 Some(AbortCause::End) | None => RecordedOutcome::Dropped,
             };
-            self.cx.store.discard();
+            self.cx.discard();
             self.recorder.ran(&mut self.cx, kind, outcome);
             self.recorder.settle(&self.cx, None);
             self.show(began, Some("it was dropped".into()));
@@ -123,7 +128,7 @@ where
         let returned = returned.unwrap_or_else(RunReturn::panicked);
         let recorded = RecordedOutcome::of(&returned);
         if !recorded.keeps_changes() {
-            self.cx.store.discard();
+            self.cx.discard();
         }
         self.recorder.ran(&mut self.cx, kind, recorded);
         let changed = self.settle_changes();
@@ -149,57 +154,48 @@ where
     /// Commits changes that need no write and forgets changes that change nothing. Returns whether
     /// something has to be saved first.
     fn settle_changes(&mut self) -> bool {
-        let changed = !self.cx.store.changes().is_empty();
-        if changed && self.state_dir.is_none() {
-            self.commit();
+        let changes = self.cx.changes();
+        if changes.is_empty() {
+            self.cx.discard();
             return false;
         }
-        if !changed {
-            self.cx.store.discard();
+        if self.keeper.is_durable() {
+            return true;
         }
-        changed
+        self.keeper.commit_in_memory(&changes);
+        self.committed(&changes);
+        false
     }
 
     async fn save(&mut self, op: OpId) {
-        let Some(directory) = self.state_dir.clone() else {
-            self.commit();
-            self.step_loop.step(Event::Saved { op, result: Ok(()) });
-            return;
-        };
-        let values = self.cx.store.merged();
-        let work = async {
-            // The write happens off this thread: a slow disk must not keep the engine from
-            // answering.
-            let write = tokio::task::spawn_blocking(move || directory.save(&values));
-            write.await
-        };
+        let changes = self.cx.changes();
+        let keeper = self.keeper.clone();
+        let work = keeper.commit(&changes);
         let shared = self.cx.shared.clone();
         let since_ms = shared.clock.ms_at(self.step_loop.stepped_at());
         shared.heartbeat.set_saving(Some(since_ms));
         let saved = drive_to_completion(&mut self.step_loop, op, work).await;
         shared.heartbeat.set_saving(None);
         let result = match saved {
-            Some(Ok(Ok(Ok(SaveResult::Synced)))) => Ok(()),
-            Some(Ok(Ok(Ok(SaveResult::Unsynced(error))))) => {
+            Some(Ok(Ok(SaveResult::Synced))) => Ok(()),
+            Some(Ok(Ok(SaveResult::Unsynced(error)))) => {
                 let text = format!("the context is saved, but a power cut may undo it: {error}");
                 let run = self.cx.run_number();
                 shared.note(Level::Error, LogKind::StateFault, run, &text);
                 Ok(())
             }
-            Some(Ok(Ok(Err(error)))) => Err(error.to_string()),
-            Some(Ok(Err(error))) => Err(error.to_string()),
+            Some(Ok(Err(error))) => Err(error),
             Some(Err(panic)) => Err(panic),
-            // Whether the write still happens is unknown. The watcher ends, and saves no more.
+            // Whether the write still happens is unknown. The watcher ends, and its keeper saves no more.
             None => {
-                self.cx.store.discard();
-                self.state_dir = None;
+                self.cx.discard();
                 self.recorder.settle(&self.cx, Some("it took too long"));
                 return;
             }
         };
         match &result {
-            Ok(()) => self.commit(),
-            Err(_) => self.cx.store.discard(),
+            Ok(()) => self.committed(&changes),
+            Err(_) => self.cx.discard(),
         }
         let unsaved = result.as_ref().err().map(String::as_str);
         self.recorder.settle(&self.cx, unsaved);
@@ -210,34 +206,45 @@ where
     async fn clean_up(&mut self, op: OpId) {
         self.cx.shared.inbox.close();
         self.cx.begin_cleanup();
-        let Some(mut cleanup) = self.cleanup.take() else {
-            let result = Ok(false);
-            self.step_loop.step(Event::CleanupEnded { op, result });
-            return;
+        let grace = self.step_loop.grace_of_effects();
+        let (desk, cleanup) = (self.desk.clone(), self.cleanup.take());
+        let cx = &mut self.cx;
+        let work = async {
+            // Beside each other: neither the cleanup nor what is acted on may take the other's time.
+            let cleaned = async {
+                match cleanup {
+                    Some(mut cleanup) => Some(cleanup.call(cx).await),
+                    None => None,
+                }
+            };
+            let (cleaned, ()) = tokio::join!(cleaned, desk.close(grace));
+            cleaned
         };
-        let result = drive_to_completion(&mut self.step_loop, op, cleanup.call(&mut self.cx)).await;
+        let result = drive_to_completion(&mut self.step_loop, op, work).await;
         let Some(returned) = result else {
-            self.cx.store.discard();
+            self.cx.discard();
             return;
         };
-        let result = match returned.unwrap_or_else(RunReturn::panicked) {
-            RunReturn::Well => Ok(self.settle_changes()),
-            RunReturn::Steered(ending) => Err(ending.to_string().into()),
-            RunReturn::Failed { reason, .. } => Err(reason),
+        let result = match returned {
+            Ok(None) => Ok(false),
+            Ok(Some(RunReturn::Well)) => Ok(self.settle_changes()),
+            Ok(Some(RunReturn::Steered(ending))) => Err(ending.to_string().into()),
+            Ok(Some(RunReturn::Failed { reason, .. })) => Err(reason),
+            Err(panic) => Err(panic.into()),
         };
         if result.is_err() {
-            self.cx.store.discard();
+            self.cx.discard();
         }
         self.step_loop.step(Event::CleanupEnded { op, result });
     }
 
-    /// Writes what the run changed into the log, and commits it.
-    fn commit(&mut self) {
+    /// Writes what a run changed into the log, and takes it as committed.
+    fn committed(&mut self, changes: &Commit) {
         let run = self.cx.run_number();
-        for (key, json) in self.cx.store.changes() {
+        let shared = &self.cx.shared;
+        for (key, json) in &changes.values {
             let Some(json) = json else {
                 let text = format!("{key} is removed");
-                let shared = &self.cx.shared;
                 shared.note(Level::Info, LogKind::Context, run, &text);
                 continue;
             };
@@ -247,10 +254,14 @@ where
             }
             let rest = if end < json.len() { "…" } else { "" };
             let text = format!("{key} = {}{rest}", &json[..end]);
-            let shared = &self.cx.shared;
             shared.note(Level::Info, LogKind::Context, run, &text);
         }
-        self.cx.store.commit();
+        if let Some((id, effect)) = self.cx.asks.ignored() {
+            let name = &effect.effect;
+            let text = format!("the outcome of {name} {id} is gone: run {run} did not look at it");
+            shared.note(Level::Warn, LogKind::StateFault, run, &text);
+        }
+        self.cx.committed();
     }
 
     /// Shows how a run ended.

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use hersh_machine::{Machine, OpId, StepContext};
 use tokio::time::Instant;
 
-use crate::Ending;
 use crate::engine::{Effect, Engine, Event, Phase, Policy, State};
 use crate::shared::Shared;
+use crate::{EndKind, Ending};
 
 /// Most runs, and most milliseconds of runs, before tokio's timers and tasks get their
 /// turn: a flood of messages must not hold up the sources of variables.
@@ -112,6 +112,23 @@ impl StepLoop {
             | Phase::Ready
             | Phase::Delay { .. }
             | Phase::Cleaning { .. } => None,
+        }
+    }
+
+    /// Returns how long effects may go on that are acted on while the watcher ends: as long as a run may, and
+    /// not at all when it was to end at once.
+    pub(super) fn grace_of_effects(&self) -> Duration {
+        match &self.state.phase {
+            Phase::Cleaning { ending, .. } if ending.kind != EndKind::Killed => {
+                Duration::from_millis(self.state.policy.stop_grace_ms)
+            }
+            Phase::Cleaning { .. }
+            | Phase::NotRun
+            | Phase::Running { .. }
+            | Phase::Saving { .. }
+            | Phase::Ready
+            | Phase::Delay { .. }
+            | Phase::Ended { .. } => Duration::ZERO,
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct Heartbeat {
 pub(crate) enum Holder {
     /// The loop around the engine: a run, a cleanup, a line of the log, a write.
     Loop,
-    /// A source of a watched variable.
+    /// A source of a watched variable, or the function of an effect.
     Source,
 }
 

@@ -44,7 +44,7 @@ pub enum LogKind {
     WatchError,
     /// A key of the durable context changed. Not printed on stdout.
     Context,
-    /// A run failed, or the watcher recovered.
+    /// A run failed, the watcher recovered, or something could not be kept as it should.
     StateFault,
     /// How a run ended. Not printed on stdout.
     EffectResult,

@@ -16,17 +16,20 @@ mod memos;
 mod signals;
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
+use tokio::task::{AbortHandle, spawn_local};
 
 use crate::base::clock::Clock;
 use crate::base::sync::{Mutex, locked};
 use crate::inbox::{Inbox, Var};
 use crate::journal::JournalState;
-use crate::store::CommittedValues;
+use crate::store::{CommittedValues, Ledger};
 use crate::{Ending, WatcherState};
 
 use feed::Feed;
@@ -63,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) log: Logbook,
     pub(crate) committed: Arc<CommittedValues>,
+    /// The open effects, as they are committed.
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) recent: RecentSignals,
     pub(crate) feed: Feed,
     pub(crate) heartbeat: Heartbeat,
@@ -105,6 +110,7 @@ impl Shared {
             inbox,
             log,
             committed: Arc::new(CommittedValues::new()),
+            ledger: Arc::new(Mutex::new(Ledger::new(0))),
             recent: RecentSignals::new(),
             feed: Feed::new(),
             heartbeat: Heartbeat::new(),
@@ -140,6 +146,24 @@ impl Shared {
     /// for polls that something woke, which cost much more.
     pub(crate) fn begin_poll(&self, holder: Holder) -> PollGuard<'_> {
         self.heartbeat.begin_poll(self.clock.now_ms(), holder)
+    }
+
+    /// Starts a task on the engine's thread whose polls the heartbeat shows: they are a user's code, which may
+    /// block.
+    pub(crate) fn spawn_shown(
+        self: &Arc<Self>,
+        work: impl Future<Output = ()> + 'static,
+    ) -> AbortHandle {
+        let shared = self.clone();
+        let task = spawn_local(async move {
+            let mut work = pin!(work);
+            let shown = poll_fn(|cx| {
+                let _held = shared.begin_poll(Holder::Source);
+                work.as_mut().poll(cx)
+            });
+            shown.await;
+        });
+        task.abort_handle()
     }
 
     /// Returns what the watcher is doing.

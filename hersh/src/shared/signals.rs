@@ -12,7 +12,7 @@ pub(crate) const RECENT_LIMIT: usize = 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Signal {
     pub(crate) kind: SignalKind,
-    /// The message, the variable's name, or what the lifecycle signal says.
+    /// The message, the variable's name, the effect with its id, or what the lifecycle signal says.
     pub(crate) content: Arc<str>,
     /// When a message came in, or when another signal was consumed, milliseconds since the Unix
     /// epoch.
@@ -26,6 +26,8 @@ pub(crate) enum SignalKind {
     Var,
     /// A message.
     User,
+    /// What came of an effect.
+    Effect,
     /// A start, a retry, a wish to end.
     Watcher,
 }

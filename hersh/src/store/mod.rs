@@ -1,12 +1,16 @@
-//! The durable context: staged by a run, committed when the run is acknowledged.
+//! What a watcher keeps: the values of its context and its open effects. A run stages changes; they are
+//! committed together when the run is acknowledged.
 //!
 //! ```text
-//! set, update ──► staged ──run succeeded──► snapshot written ──► committed (what the API shows)
-//!                    └──────run failed────► forgotten
+//! set, update ──► staged ──run succeeded──► keeper ──► file written ──► committed (what the API shows)
+//!  start, ...       └──────run failed────► forgotten      (one file)
 //! ```
 //!
 //! Values are kept as JSON text: their size is known, numbers stay exact, a snapshot is a join.
 
+mod effect_id;
+mod keeper;
+mod ledger;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -18,10 +22,20 @@ use crate::base::sync::{Mutex, locked};
 use crate::error::check_name;
 use crate::{CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError};
 
-pub(crate) use snapshot::{SaveResult, StateDir};
+pub use effect_id::{EffectId, EffectIdError};
+pub(crate) use keeper::{Commit, Keeper};
+
+pub(crate) use ledger::{
+    Ledger, LedgerChange, LedgerOutline, LedgerSize, OpenEffect, Progress, SavedLedger,
+    SettledResult, Settlement,
+};
+pub(crate) use snapshot::{Kept, SaveResult, StateDir};
 
 /// Keys and their values as JSON text.
 pub(crate) type Values = BTreeMap<Arc<str>, Arc<str>>;
+
+/// A key and its new JSON; no JSON removes the key.
+pub(crate) type ValueChange = (Arc<str>, Option<Arc<str>>);
 
 /// The committed values, shared with the API: a reader takes the map at one moment, and later
 /// commits do not change what it took.
@@ -58,6 +72,14 @@ impl CommittedValues {
     /// Returns the committed values.
     pub(crate) fn values(&self) -> Arc<Values> {
         locked(&self.values).clone()
+    }
+
+    fn apply(&self, changes: impl IntoIterator<Item = ValueChange>) {
+        let mut values = locked(&self.values);
+        let values = Arc::make_mut(&mut values);
+        for (key, json) in changes {
+            put(values, key, json);
+        }
     }
 }
 
@@ -143,7 +165,7 @@ impl Store {
 
     /// Returns what a commit would change: keys and JSON, no JSON for a removed key. The list is
     /// empty when a commit would change nothing.
-    pub(crate) fn changes(&self) -> Vec<(Arc<str>, Option<Arc<str>>)> {
+    pub(crate) fn changes(&self) -> Vec<ValueChange> {
         if self.staged.is_empty() {
             return Vec::new();
         }
@@ -155,22 +177,10 @@ impl Store {
             .collect()
     }
 
-    /// Returns all values as they would be after a commit.
-    pub(crate) fn merged(&self) -> Values {
-        let mut values = self.committed.values().as_ref().clone();
-        for (key, json) in self.staged.clone() {
-            put(&mut values, key, json);
-        }
-        values
-    }
-
-    /// Commits the staged values.
+    /// Commits the staged values. Values that a [`Keeper`] has committed already stay as they are.
     pub(crate) fn commit(&mut self) {
-        let mut committed = locked(&self.committed.values);
-        let values = Arc::make_mut(&mut committed);
-        for (key, json) in std::mem::take(&mut self.staged) {
-            put(values, key, json);
-        }
+        let staged = std::mem::take(&mut self.staged);
+        self.committed.apply(staged);
         self.committed_size = self.size;
     }
 
@@ -282,7 +292,6 @@ mod tests {
         store.discard();
         assert_eq!(store.get("value", "a"), Ok(Some(2)));
         store.remove("a");
-        assert_eq!(store.merged(), Values::new());
         store.commit();
         assert_eq!(store.size, ContextSize::default());
     }

@@ -14,14 +14,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Values;
+use super::{Ledger, SavedLedger, Values};
 use crate::StartError;
 
 const FILE: &str = "context.json";
 const TEMPORARY: &str = "context.json.new";
 const LOCK: &str = "context.lock";
-/// The version of the file's format. A later format gets the next number.
-const VERSION: u32 = 1;
+/// The version of a file that holds values alone. A watcher that never asked for an effect keeps writing it,
+/// so that a release from before effects can go on with its file.
+const VALUES_ALONE: u32 = 1;
+/// The version of a file that holds open effects too. A later format gets the next number.
+const WITH_EFFECTS: u32 = 2;
 
 /// The folder where one watcher keeps its context. The folder is locked while this value lives.
 #[derive(Debug)]
@@ -35,6 +38,16 @@ pub(crate) struct StateDir {
 struct Snapshot {
     version: u32,
     values: BTreeMap<String, Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    effects: Option<SavedLedger>,
+}
+
+/// What a file holds.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) values: Values,
+    /// The open effects; `None` if none was ever asked for.
+    pub(crate) ledger: Option<Ledger>,
 }
 
 impl StateDir {
@@ -44,7 +57,7 @@ impl StateDir {
     /// [`StartError::StateDir`] when the folder cannot be used, [`StartError::StateDirBusy`] when
     /// another watcher uses it, [`StartError::Snapshot`] when the file cannot be understood: it
     /// is left as it is, because starting empty would lose what it holds.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Values), StartError> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Kept), StartError> {
         let failed = |error: io::Error| StartError::StateDir {
             path: path.into(),
             error: error.to_string(),
@@ -62,26 +75,30 @@ impl StateDir {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let values = match fs::read(path.join(FILE)) {
+        let kept = match fs::read(path.join(FILE)) {
             Ok(bytes) => decode(&bytes).map_err(|message| StartError::Snapshot {
                 path: path.join(FILE),
                 message,
             })?,
-            Err(error) if error.kind() == ErrorKind::NotFound => Values::new(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Kept::default(),
             Err(error) => return Err(failed(error)),
         };
         let directory = Self {
             path: path.into(),
             _lock: lock,
         };
-        Ok((directory, values))
+        Ok((directory, kept))
     }
 
     /// Replaces the snapshot.
     ///
     /// # Errors
     /// The error of the file system; the old snapshot stands.
-    pub(crate) fn save(&self, values: &Values) -> io::Result<SaveResult> {
+    pub(crate) fn save(
+        &self,
+        values: &Values,
+        effects: Option<SavedLedger>,
+    ) -> io::Result<SaveResult> {
         let temporary = self.path.join(TEMPORARY);
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -90,7 +107,7 @@ impl StateDir {
             Ok(()) | Err(_) => {}
         }
         let mut file = private().create_new(true).open(&temporary)?;
-        file.write_all(&encode(values)?)?;
+        file.write_all(&encode(values, effects)?)?;
         file.sync_all()?;
         drop(file);
         fs::rename(&temporary, self.path.join(FILE))?;
@@ -118,28 +135,37 @@ fn private() -> OpenOptions {
     options
 }
 
-fn encode(values: &Values) -> io::Result<Vec<u8>> {
+fn encode(values: &Values, effects: Option<SavedLedger>) -> io::Result<Vec<u8>> {
     let mut raw = BTreeMap::new();
     for (key, json) in values {
         raw.insert(key.to_string(), RawValue::from_string(json.to_string())?);
     }
+    let version = if effects.is_some() {
+        WITH_EFFECTS
+    } else {
+        VALUES_ALONE
+    };
     let snapshot = Snapshot {
-        version: VERSION,
+        version,
         values: raw,
+        effects,
     };
     Ok(serde_json::to_vec(&snapshot)?)
 }
 
-fn decode(bytes: &[u8]) -> Result<Values, String> {
+fn decode(bytes: &[u8]) -> Result<Kept, String> {
     let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if snapshot.version != VERSION {
+    if ![VALUES_ALONE, WITH_EFFECTS].contains(&snapshot.version) {
         return Err(format!(
-            "it has form {}, this program reads form {VERSION}",
+            "it has form {}, this program reads forms {VALUES_ALONE} and {WITH_EFFECTS}",
             snapshot.version
         ));
     }
     let pair = |(key, json): (String, Box<RawValue>)| (Arc::from(key), Arc::from(json.get()));
-    Ok(snapshot.values.into_iter().map(pair).collect())
+    Ok(Kept {
+        values: snapshot.values.into_iter().map(pair).collect(),
+        ledger: snapshot.effects.map(Ledger::restore).transpose()?,
+    })
 }
 
 #[cfg(test)]
@@ -159,23 +185,23 @@ mod tests {
             ("big", "340282366920938463463374607431768211455"),
         ]);
         let (state, empty) = StateDir::open(folder.path()).unwrap();
-        assert_eq!(empty, Values::new());
-        state.save(&saved).unwrap();
+        assert_eq!(empty, Kept::default());
+        state.save(&saved, None).unwrap();
         drop(state);
-        assert_eq!(StateDir::open(folder.path()).unwrap().1, saved);
+        assert_eq!(StateDir::open(folder.path()).unwrap().1.values, saved);
     }
 
     #[test]
     fn a_crash_while_writing_leaves_the_old_snapshot() {
         let folder = tempfile::tempdir().unwrap();
         let (state, _) = StateDir::open(folder.path()).unwrap();
-        state.save(&values(&[("a", "1")])).unwrap();
-        let next = encode(&values(&[("a", "2")])).unwrap();
+        state.save(&values(&[("a", "1")]), None).unwrap();
+        let next = encode(&values(&[("a", "2")]), None).unwrap();
         drop(state);
         for end in 0..=next.len() {
             fs::write(folder.path().join(TEMPORARY), &next[..end]).unwrap();
             let (_, read) = StateDir::open(folder.path()).unwrap();
-            assert_eq!(read, values(&[("a", "1")]));
+            assert_eq!(read.values, values(&[("a", "1")]));
         }
     }
 
@@ -187,7 +213,7 @@ mod tests {
         fs::write(&elsewhere, "mine").unwrap();
         let (state, _) = StateDir::open(folder.path()).unwrap();
         symlink(&elsewhere, folder.path().join(TEMPORARY)).unwrap();
-        state.save(&values(&[("a", "1")])).unwrap();
+        state.save(&values(&[("a", "1")]), None).unwrap();
         assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
         let mode = fs::metadata(folder.path().join(FILE))
             .unwrap()
@@ -222,12 +248,12 @@ mod tests {
     fn a_failed_save_leaves_the_old_snapshot() {
         let folder = tempfile::tempdir().unwrap();
         let (state, _) = StateDir::open(folder.path()).unwrap();
-        state.save(&values(&[("a", "1")])).unwrap();
+        state.save(&values(&[("a", "1")]), None).unwrap();
         // A folder in the way of the temporary file fails even for root.
         fs::create_dir(folder.path().join(TEMPORARY)).unwrap();
-        assert!(state.save(&values(&[("a", "2")])).is_err());
+        assert!(state.save(&values(&[("a", "2")]), None).is_err());
         drop(state);
         let (_, read) = StateDir::open(folder.path()).unwrap();
-        assert_eq!(read, values(&[("a", "1")]));
+        assert_eq!(read.values, values(&[("a", "1")]));
     }
 }

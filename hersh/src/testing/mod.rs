@@ -27,6 +27,7 @@
 //! pass in milliseconds, and everything happens at the same virtual time in every execution of the
 //! test.
 
+mod effects;
 mod play;
 mod run;
 mod setup;
@@ -42,15 +43,18 @@ use tokio::task::LocalSet;
 #[cfg(test)]
 pub(crate) use play::play_here;
 pub use play::{pass, play};
-pub use run::{Outcome, Run};
+pub use run::{Asked, Run, RunEnd};
 pub use setup::Setup;
 pub use signals::Signals;
 
 use signals::{json, update};
 
 use crate::base::clock::epoch_ns;
+use crate::base::sync::locked;
 use crate::engine::RunKind;
-use crate::journal::{Part, RecordedOutcome, RecordedRun, RecordedUpdate, VERSION};
+use crate::journal::{
+    Part, RecordedActs, RecordedOutcome, RecordedRun, RecordedSettlement, RecordedUpdate, VERSION,
+};
 use crate::replay::Rehearsal;
 use crate::{Context, Error};
 
@@ -193,6 +197,16 @@ where
         message: Option<Arc<str>>,
         updates: Vec<RecordedUpdate>,
     ) -> Run {
+        self.run_with(kind, message, updates, None)
+    }
+
+    fn run_with(
+        &mut self,
+        kind: RunKind,
+        message: Option<Arc<str>>,
+        updates: Vec<RecordedUpdate>,
+        settled: Option<RecordedSettlement>,
+    ) -> Run {
         self.runs += 1;
         let inputs = RecordedRun {
             run: self.runs,
@@ -205,6 +219,10 @@ where
             context: Vec::new(),
             logs: Vec::new(),
             logs_left_out: 0,
+            acts: RecordedActs {
+                settled,
+                ..RecordedActs::default()
+            },
         };
         let work = self.rehearsal.run(&inputs);
         let seen = match self.local.block_on(&self.runtime, work) {
@@ -216,7 +234,8 @@ where
             let known = self.rehearsal.cx.watches.contains_key(name);
             assert!(known, "no hook has registered a variable {name:?}");
         }
-        Run::new(seen.run)
+        let ledger = locked(&self.rehearsal.cx.shared.ledger);
+        Run::new(seen.run, |number| ledger.id(number))
     }
 }
 

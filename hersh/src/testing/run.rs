@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::journal::{RecordedOutcome, RecordedRun};
-use crate::{EndKind, Ending};
+use crate::{EffectId, EndKind, Ending};
 
 /// A run that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,18 +12,35 @@ pub struct Run {
     /// The number of the run, 1 for the first.
     pub number: u64,
     /// How the run ended.
-    pub outcome: Outcome,
+    pub outcome: RunEnd,
     /// The lines that the run logged, in order.
     pub logs: Vec<Arc<str>>,
     /// What the run changed in the durable context, `null` for a removed key; empty when it failed.
     pub changes: BTreeMap<Arc<str>, serde_json::Value>,
+    /// The effects that the run asked for, in order; empty when it failed.
+    pub asked: Vec<Asked>,
+    /// The effects that the run cancelled, in order; empty when it failed.
+    pub cancelled: Vec<EffectId>,
     /// How many random numbers the run drew.
     pub draws: u64,
 }
 
+/// An effect that a run asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// The id of the effect.
+    pub id: EffectId,
+    /// The name that the effect is registered under.
+    pub effect: Arc<str>,
+    /// The key of an effect that was started in order.
+    pub key: Option<Arc<str>>,
+    /// The input as JSON.
+    pub input: serde_json::Value,
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunEnd {
     /// The run succeeded.
     Succeeded,
     /// The run returned a [`crate::Control`].
@@ -52,8 +69,8 @@ impl Run {
     pub fn ok(self) -> Self {
         let number = self.number;
         match &self.outcome {
-            Outcome::Succeeded => self,
-            Outcome::Steered { .. } | Outcome::Failed { .. } | Outcome::TimedOut => {
+            RunEnd::Succeeded => self,
+            RunEnd::Steered { .. } | RunEnd::Failed { .. } | RunEnd::TimedOut => {
                 panic!("run {number} did not succeed: {:?}", self.outcome)
             }
         }
@@ -84,8 +101,8 @@ impl Run {
     #[must_use]
     pub fn failure(&self) -> &str {
         match &self.outcome {
-            Outcome::Failed { reason } => reason,
-            Outcome::Succeeded | Outcome::Steered { .. } | Outcome::TimedOut => {
+            RunEnd::Failed { reason } => reason,
+            RunEnd::Succeeded | RunEnd::Steered { .. } | RunEnd::TimedOut => {
                 panic!("run {} did not fail: {:?}", self.number, self.outcome)
             }
         }
@@ -99,20 +116,20 @@ impl Run {
     #[must_use]
     pub fn ending(&self) -> Ending {
         match &self.outcome {
-            Outcome::Steered { kind, reason } => Ending::new(*kind, reason.clone()),
-            Outcome::Succeeded | Outcome::Failed { .. } | Outcome::TimedOut => {
+            RunEnd::Steered { kind, reason } => Ending::new(*kind, reason.clone()),
+            RunEnd::Succeeded | RunEnd::Failed { .. } | RunEnd::TimedOut => {
                 panic!("run {} asked for no end: {:?}", self.number, self.outcome)
             }
         }
     }
 
-    pub(super) fn new(run: RecordedRun) -> Self {
+    pub(super) fn new(run: RecordedRun, id: impl Fn(u64) -> EffectId) -> Self {
         let value = |json: &str| serde_json::from_str(json).unwrap_or(serde_json::Value::Null);
         let outcome = match run.outcome {
-            RecordedOutcome::Succeeded | RecordedOutcome::Unsaved { .. } => Outcome::Succeeded,
-            RecordedOutcome::Steered { kind, reason } => Outcome::Steered { kind, reason },
-            RecordedOutcome::Failed { reason } => Outcome::Failed { reason },
-            RecordedOutcome::TimedOut | RecordedOutcome::Dropped => Outcome::TimedOut,
+            RecordedOutcome::Succeeded | RecordedOutcome::Unsaved { .. } => RunEnd::Succeeded,
+            RecordedOutcome::Steered { kind, reason } => RunEnd::Steered { kind, reason },
+            RecordedOutcome::Failed { reason } => RunEnd::Failed { reason },
+            RecordedOutcome::TimedOut | RecordedOutcome::Dropped => RunEnd::TimedOut,
         };
         Self {
             number: run.run,
@@ -126,6 +143,18 @@ impl Run {
                     (key.clone(), value)
                 })
                 .collect(),
+            asked: run
+                .acts
+                .asked
+                .into_iter()
+                .map(|ask| Asked {
+                    id: id(ask.number),
+                    input: value(&ask.input),
+                    effect: ask.effect,
+                    key: ask.key,
+                })
+                .collect(),
+            cancelled: run.acts.cancelled,
             draws: run.draws,
         }
     }

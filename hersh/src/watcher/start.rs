@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::thread::spawn_engine;
 use super::{Builder, Watcher};
 use crate::base::clock::{Clock, epoch_ns};
+use crate::base::sync::locked;
 use crate::engine::Policy;
 use crate::inbox::Inbox;
 use crate::replay;
@@ -14,7 +15,7 @@ use crate::run::{Recorder, Session, WatcherParts};
 #[cfg(feature = "api")]
 use crate::shared::{Level, LogKind};
 use crate::shared::{Logbook, Shared};
-use crate::store::{StateDir, Store, Values};
+use crate::store::{Kept, Ledger, StateDir, Store};
 use crate::{Context, Error, ReplayError, Replayed, StartError};
 
 /// Longest time that writing the durable context may take.
@@ -79,14 +80,16 @@ impl Builder {
     /// Opens what the watcher needs.
     pub(crate) fn prepare(self, clock: Clock) -> Result<WatcherParts, StartError> {
         let policy = self.policy();
-        let (state_dir, values) = match &self.state_dir {
-            None => (None, Values::new()),
+        let (state_dir, Kept { values, ledger }) = match &self.state_dir {
+            None => (None, Kept::default()),
             Some(folder) => {
-                let (state_dir, values) = StateDir::open(folder)?;
-                (Some(state_dir), values)
+                let (state_dir, kept) = StateDir::open(folder)?;
+                (Some(state_dir), kept)
             }
         };
         let drawn = random_number();
+        // Never the seed that was set: ids of effects must not repeat after a restart.
+        let ledger = ledger.unwrap_or_else(|| Ledger::new(random_number()));
         let seed = self.random_seed.unwrap_or(drawn);
         let session = match &self.journal_dir {
             None => None,
@@ -98,6 +101,7 @@ impl Builder {
                     limits,
                     (watcher, drawn, seed),
                     &values,
+                    ledger.outline(),
                 )?)
             }
         };
@@ -105,6 +109,7 @@ impl Builder {
         let inbox = Inbox::new(self.message_capacity);
         let mut shared = Shared::new(self.id, clock, inbox, Logbook::new(stdout));
         shared.journal = session.as_ref().map(|session| session.writer.state());
+        *locked(&shared.ledger) = ledger;
         let shared = Arc::new(shared);
         let store = Store::new(shared.committed.clone(), values);
         Ok(WatcherParts {

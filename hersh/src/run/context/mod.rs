@@ -2,10 +2,13 @@
 //!
 //! The hooks that watch are in [`watch`], what they give is in [`watched`]; below them is the
 //! [`registry`] of variables. The memoising hooks are in [`memo`], what they keep is in [`cache`].
+//! The hooks that act are in [`effects`], what a run asks for is in [`asks`].
 //! [`run`] holds what the runner calls around each run.
 
+mod asks;
 mod blocking;
 mod cache;
+mod effects;
 mod memo;
 mod registry;
 mod run;
@@ -26,8 +29,10 @@ use crate::journal::RunCapture;
 use crate::shared::{Level, LogKind, Shared};
 use crate::store::Store;
 
+use asks::Asks;
 pub use blocking::blocking;
 use cache::Cache;
+pub use effects::Effects;
 pub(crate) use registry::{Sources, Watch};
 pub(crate) use run::ContextParts;
 pub use watched::Watched;
@@ -38,6 +43,7 @@ pub use watched::Watched;
 pub struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
+    pub(crate) asks: Asks,
     pub(crate) watches: FxHashMap<Arc<str>, Watch>,
     /// What the journal will say about the run in progress; `None` without a journal.
     pub(crate) taken: Option<RunCapture>,
@@ -64,6 +70,8 @@ pub struct Triggered {
     pub recovery: bool,
     /// True when a message came in: [`Context::message`].
     pub message: bool,
+    /// The name of the effect whose outcome came in: [`Effects::settled`].
+    pub effect: Option<Arc<str>>,
     /// The names of the watched variables that changed.
     pub variables: Vec<Arc<str>>,
 }
@@ -234,19 +242,11 @@ impl Context {
         unit
     }
 
-    /// Returns whether this run counts. It returns false in a replay and in a
-    /// [`crate::testing::Test`], where a run must touch nothing outside. Ask before acting on the
-    /// world. What a run decides, logs and keeps must not depend on the answer.
+    /// Returns false in a replay and in a [`crate::testing::Test`], where a run must touch nothing outside.
     ///
-    /// ```
-    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
-    /// # async fn send_mail() -> hersh::Result { panic!("not in a test") }
-    /// if cx.is_live() {
-    ///     send_mail().await?;
-    /// }
-    /// # Ok(())
-    /// # });
-    /// ```
+    /// To act on the world, ask for an effect ([`Context::effects`]): neither a replay nor a test acts on what a
+    /// run asks for. This is for what is no act, such as a metric that is told to another library. What a run
+    /// decides, logs and keeps must not depend on the answer.
     #[must_use]
     pub fn is_live(&self) -> bool {
         match self.sources {

@@ -90,12 +90,7 @@ impl Context {
         initial: &Arc<T>,
     ) -> Result<(Watched<T>, Option<Target>), HookError> {
         check_name(hook, name)?;
-        if self.in_cleanup {
-            return Err(HookError::OutsideRun {
-                hook,
-                name: name.into(),
-            });
-        }
+        self.in_a_run(hook, name)?;
         if self.watches.len() >= WATCH_LIMIT {
             return Err(HookError::Limit {
                 hook,

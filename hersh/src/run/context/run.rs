@@ -1,20 +1,24 @@
 //! What the runner does with a context around each run.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hersh_machine::SplitMix64;
 use rustc_hash::FxHashMap;
 
+use super::asks::Asks;
 use super::cache::Cache;
 use super::{Context, Sources, Triggered};
 use crate::base::clock::{epoch_ms, epoch_ns};
-use crate::engine::RunKind;
+use crate::base::sync::locked;
+use crate::effects::Desk;
+use crate::engine::{Carried, RunKind};
 use crate::inbox::{Intake, Message};
 use crate::journal::{RecordedOutcome, RecordedRun, RunCapture, SavedVariable};
 use crate::shared::{Item, Shared, Signal, SignalKind};
-use crate::store::Store;
+use crate::store::{Commit, Store};
 
 /// The parts that a context is made from.
 pub(crate) struct ContextParts {
@@ -26,6 +30,8 @@ pub(crate) struct ContextParts {
     /// The longest time that a poll may take.
     pub(crate) call_timeout: Duration,
     pub(crate) sources: Sources,
+    /// Who acts on what runs ask for; nobody when no source runs.
+    pub(crate) desk: Option<Rc<Desk>>,
     /// Whether runs are recorded.
     pub(crate) records: bool,
 }
@@ -37,6 +43,7 @@ impl Context {
         Self {
             shared: origin.shared,
             store: origin.store,
+            asks: Asks::new(origin.desk),
             watches: FxHashMap::default(),
             taken: origin.records.then(RunCapture::default),
             env: origin.env,
@@ -55,8 +62,18 @@ impl Context {
     }
 
     /// Takes in what the next run begins with.
-    pub(crate) fn begin_run(&mut self, kind: RunKind, with_message: bool, now: SystemTime) {
+    pub(crate) fn begin_run(&mut self, kind: RunKind, carries: Carried, now: SystemTime) {
+        let with_message = carries == Carried::Message;
         self.shared.inbox.begin_run(with_message, &mut self.intake);
+        let taken = match carries {
+            Carried::Settlement => {
+                let ledger = locked(&self.shared.ledger);
+                let next = ledger.next_settled();
+                next.map(|(number, effect)| (ledger.id(number), effect.clone()))
+            }
+            Carried::Nothing | Carried::Message => None,
+        };
+        self.asks.begin(taken);
         self.set_run(self.run + 1, kind, now);
         self.consume(kind, epoch_ms(now));
         let changed = std::mem::take(&mut self.intake.changed);
@@ -83,6 +100,8 @@ impl Context {
             content: content.into(),
             at_ms: recorded.now_ns / 1_000_000,
         });
+        let settled = recorded.acts.settled.as_ref();
+        self.asks.begin(settled.map(|it| (it.id, it.effect())));
         self.set_run(recorded.run, recorded.kind, recorded.now());
         for update in &recorded.updates {
             let name = Arc::<str>::from(update.name.as_str());
@@ -118,6 +137,7 @@ impl Context {
             context: self.store.changes(),
             logs: std::mem::take(&mut taken.logs),
             logs_left_out: taken.logs_left_out,
+            acts: self.asks.record(),
         })
     }
 
@@ -134,10 +154,31 @@ impl Context {
         run == self.run && !self.in_cleanup
     }
 
+    /// Returns what a commit of this run would change.
+    pub(crate) fn changes(&self) -> Commit {
+        Commit {
+            values: self.store.changes(),
+            effects: self.asks.staged().to_vec(),
+        }
+    }
+
+    /// Takes what the run changed as committed.
+    pub(crate) fn committed(&mut self) {
+        self.store.commit();
+        self.asks.committed();
+    }
+
+    /// Forgets what the run changed.
+    pub(crate) fn discard(&mut self) {
+        self.store.discard();
+        self.asks.discard();
+    }
+
     /// Prepares for the cleanup function.
     pub(crate) fn begin_cleanup(&mut self) {
         self.now = self.shared.clock.wall();
         self.intake.message = None;
+        self.asks.begin(None);
         self.triggered = Triggered::default();
         self.in_cleanup = true;
         self.reseed(u64::MAX);
@@ -150,6 +191,8 @@ impl Context {
         self.triggered.init = kind == RunKind::Init;
         self.triggered.recovery = kind == RunKind::Recover;
         self.triggered.message = self.intake.message.is_some();
+        let taken = self.asks.taken();
+        self.triggered.effect = taken.map(|(_, effect)| effect.effect.clone());
         self.triggered.variables.clear();
         if let Some(taken) = &mut self.taken {
             taken.clear();
@@ -181,6 +224,11 @@ impl Context {
         }
         if let Some(message) = &self.intake.message {
             let signal = signal(SignalKind::User, &message.content, message.at_ms);
+            self.shared.consumed(signal);
+        }
+        if let Some((id, effect)) = self.asks.taken() {
+            let text = format!("{} {id}", effect.effect);
+            let signal = signal(SignalKind::Effect, &text.into(), now_ms);
             self.shared.consumed(signal);
         }
         for var in &self.intake.changed {

@@ -1,5 +1,6 @@
 //! Whole watchers in virtual time: the real loop, a paused clock, no thread, no socket.
 
+mod acting;
 mod chaos;
 mod ends;
 mod failures;

@@ -1,0 +1,91 @@
+//! What the journal says of effects: what a run asked for, and the outcome that it took in.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::EffectId;
+use crate::store::{OpenEffect, Progress, Settlement};
+
+/// What a run had to do with effects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecordedActs {
+    /// The outcome that the run took in.
+    pub(crate) settled: Option<RecordedSettlement>,
+    /// The effects that the run asked for, in their order.
+    pub(crate) asked: Vec<RecordedAsk>,
+    /// The effects that the run cancelled, in their order.
+    pub(crate) cancelled: Vec<EffectId>,
+}
+
+/// An effect that a run asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecordedAsk {
+    /// The number in the id of the effect.
+    pub(crate) number: u64,
+    /// The name of the effect.
+    pub(crate) effect: Arc<str>,
+    /// The key of the effect, if it has one.
+    pub(crate) key: Option<Arc<str>>,
+    /// The input as JSON.
+    pub(crate) input: Arc<str>,
+}
+
+/// An outcome that a run took in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecordedSettlement {
+    /// The id of the effect.
+    pub(crate) id: EffectId,
+    /// The name of the effect.
+    pub(crate) effect: Arc<str>,
+    /// The input as JSON.
+    pub(crate) input: Arc<str>,
+    /// What came of it.
+    pub(crate) settlement: Settlement,
+}
+
+impl RecordedActs {
+    /// Returns whether the run had nothing to do with effects.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.settled.is_none() && self.asked.is_empty() && self.cancelled.is_empty()
+    }
+}
+
+impl RecordedAsk {
+    /// Returns what the journal says of an effect that was asked for.
+    pub(crate) fn of(number: u64, effect: &OpenEffect) -> Self {
+        Self {
+            number,
+            effect: effect.effect.clone(),
+            key: effect.key.clone(),
+            input: effect.input.clone(),
+        }
+    }
+}
+
+impl RecordedSettlement {
+    /// Returns what the journal says of an effect that is settled; `None` for one that is not.
+    pub(crate) fn of(id: EffectId, effect: &OpenEffect) -> Option<Self> {
+        let Progress::Settled(settlement) = &effect.progress else {
+            return None;
+        };
+        Some(Self {
+            id,
+            effect: effect.effect.clone(),
+            input: effect.input.clone(),
+            settlement: settlement.clone(),
+        })
+    }
+
+    /// Returns the effect as a run takes it in.
+    pub(crate) fn effect(&self) -> OpenEffect {
+        OpenEffect {
+            effect: self.effect.clone(),
+            key: None,
+            input: self.input.clone(),
+            asked_at_ms: 0,
+            cancelled: false,
+            progress: Progress::Settled(self.settlement.clone()),
+        }
+    }
+}

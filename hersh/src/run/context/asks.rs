@@ -1,0 +1,141 @@
+//! What a run asks for, until it is committed or forgotten, and the outcome that it takes in.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustc_hash::FxHashMap;
+
+use crate::EffectId;
+use crate::base::sync::{Mutex, locked};
+use crate::effects::Desk;
+use crate::journal::{RecordedActs, RecordedAsk, RecordedSettlement};
+use crate::store::{Ledger, LedgerChange, LedgerOutline, LedgerSize, OpenEffect};
+
+/// The names of the types of an effect's input and result.
+type TypeNames = (&'static str, &'static str);
+
+/// What a run asks for, and the outcome that it takes in.
+#[derive(Default)]
+pub(crate) struct Asks {
+    /// The names that are registered.
+    pub(super) names: FxHashMap<Arc<str>, TypeNames>,
+    /// Who acts; nobody in a test and in a replay.
+    pub(super) desk: Option<Rc<Desk>>,
+    /// The ledger as it would be after this run; `None` until the run asks for something. So a run that asks
+    /// for nothing looks at no ledger.
+    ahead: Option<LedgerOutline>,
+    staged: Vec<LedgerChange>,
+    taken: Option<(EffectId, OpenEffect)>,
+    /// True once the run looked at the outcome.
+    looked_at: AtomicBool,
+}
+
+impl Asks {
+    /// Returns the asks of a watcher for which `desk` acts.
+    pub(super) fn new(desk: Option<Rc<Desk>>) -> Self {
+        Self {
+            desk,
+            ..Self::default()
+        }
+    }
+
+    /// Prepares for a run that takes in this outcome.
+    pub(super) fn begin(&mut self, taken: Option<(EffectId, OpenEffect)>) {
+        self.discard();
+        self.looked_at.store(false, Ordering::Relaxed);
+        let number = taken.as_ref().map(|(id, _)| id.number);
+        self.staged.extend(number.map(LedgerChange::Taken));
+        self.taken = taken;
+    }
+
+    /// Returns the outcome that the run takes in.
+    pub(super) fn taken(&self) -> Option<&(EffectId, OpenEffect)> {
+        self.taken.as_ref()
+    }
+
+    /// Returns the outcome that the run takes in, if it is of an effect of this name.
+    pub(super) fn taken_as(&self, name: &str) -> Option<(EffectId, &OpenEffect)> {
+        let (id, effect) = self.taken.as_ref()?;
+        if &*effect.effect != name {
+            return None;
+        }
+        self.looked_at.store(true, Ordering::Relaxed);
+        Some((*id, effect))
+    }
+
+    /// Returns the outcome that the run took in and never looked at.
+    pub(crate) fn ignored(&self) -> Option<&(EffectId, OpenEffect)> {
+        let ignored = !self.looked_at.load(Ordering::Relaxed);
+        self.taken.as_ref().filter(|_| ignored)
+    }
+
+    /// Stages an ask.
+    ///
+    /// # Errors
+    /// The sizes that the ledger would have, if they are too large.
+    pub(super) fn ask(
+        &mut self,
+        ledger: &Mutex<Ledger>,
+        effect: OpenEffect,
+    ) -> Result<EffectId, LedgerSize> {
+        let ahead = self.ahead.get_or_insert_with(|| locked(ledger).outline());
+        let id = ahead.ask(effect.input.len())?;
+        self.staged.push(LedgerChange::Asked(id.number, effect));
+        Ok(id)
+    }
+
+    /// Stages a cancellation.
+    pub(super) fn cancel(&mut self, id: EffectId) {
+        self.staged.push(LedgerChange::Cancelled(id));
+    }
+
+    /// Returns what a commit would change.
+    pub(crate) fn staged(&self) -> &[LedgerChange] {
+        &self.staged
+    }
+
+    /// Tells whoever acts what has been committed, and forgets it.
+    pub(crate) fn committed(&mut self) {
+        let staged = std::mem::take(&mut self.staged);
+        if let Some(desk) = &self.desk
+            && !staged.is_empty()
+        {
+            desk.committed(&staged);
+        }
+        self.ahead = None;
+    }
+
+    /// Forgets what the run asked for; its outcome stays for the run's record.
+    pub(crate) fn discard(&mut self) {
+        self.staged.clear();
+        self.ahead = None;
+    }
+
+    /// Returns what the journal says of the run.
+    pub(super) fn record(&self) -> RecordedActs {
+        let taken = self.taken.as_ref();
+        let mut acts = RecordedActs {
+            settled: taken.and_then(|(id, effect)| RecordedSettlement::of(*id, effect)),
+            ..RecordedActs::default()
+        };
+        for change in &self.staged {
+            match change {
+                LedgerChange::Asked(number, effect) => {
+                    acts.asked.push(RecordedAsk::of(*number, effect));
+                }
+                LedgerChange::Cancelled(id) => acts.cancelled.push(*id),
+                LedgerChange::Begun(_) | LedgerChange::Settled(..) | LedgerChange::Taken(_) => {}
+            }
+        }
+        acts
+    }
+}
+
+impl std::fmt::Debug for Asks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asks")
+            .field("staged", &self.staged)
+            .finish_non_exhaustive()
+    }
+}
