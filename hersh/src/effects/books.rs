@@ -16,11 +16,24 @@ pub(super) struct Books {
     pub(super) results: Vec<(u64, Settlement)>,
     /// The effects that have a result which is not committed.
     pub(super) pending: BTreeSet<u64>,
+    /// How many effects are noted as begun at this moment, before they are acted on.
+    pub(super) beginning: usize,
     /// Effects below were asked for in an earlier life of the watcher.
     pub(super) first_own: u64,
-    /// True once nothing new begins.
-    pub(super) closing: bool,
-    pub(super) task: Option<AbortHandle>,
+    pub(super) stage: Stage,
+    /// True once the task of the desk runs.
+    pub(super) is_at_work: bool,
+}
+
+/// How far the desk is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Effects begin.
+    Open,
+    /// Nothing begins any more; what is acted on goes on.
+    Closing,
+    /// Nothing is acted on.
+    Ended,
 }
 
 /// An effect that is acted on.
@@ -38,9 +51,10 @@ impl Books {
             running: BTreeMap::new(),
             results: Vec::new(),
             pending: BTreeSet::new(),
+            beginning: 0,
             first_own: ledger.next(),
-            closing: false,
-            task: None,
+            stage: Stage::Open,
+            is_at_work: false,
         };
         for (number, effect) in ledger.open() {
             match &effect.progress {
@@ -57,7 +71,7 @@ impl Books {
 
     /// Returns whether nothing is acted on and every result is committed.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.pending.is_empty()
+        self.running.is_empty() && self.pending.is_empty() && self.beginning == 0
     }
 
     /// Puts an effect into the lane of its name.

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::act::Act;
 use super::attempts::{self, Task};
-use super::books::{Books, Running};
+use super::books::{Books, Running, Stage};
 use super::lane::Function;
 use super::policy::{Policy, Promise};
 use crate::EFFECT_TOTAL_LIMIT_BYTES;
@@ -60,11 +60,12 @@ impl Desk {
         let mut books = self.books.borrow_mut();
         let lane = books.lanes.entry(name).or_default();
         lane.register(Function { policy, act });
-        if books.task.is_none() {
-            let desk = self.clone();
-            books.task = Some(spawn_local(async move { desk.work().await }).abort_handle());
-        }
+        let begins = !std::mem::replace(&mut books.is_at_work, true);
         drop(books);
+        if begins {
+            let desk = self.clone();
+            spawn_local(async move { desk.work().await });
+        }
         self.news.notify_one();
     }
 
@@ -104,27 +105,31 @@ impl Desk {
         let _ = timeout(grace, ended).await;
     }
 
-    /// Drops all that is acted on.
+    /// Drops all that is acted on. A commit that is under way comes to its end: dropped, it would go on behind
+    /// the back of whoever opens the folder next.
     pub(crate) fn end(&self) {
         let mut books = self.books.borrow_mut();
-        books.closing = true;
+        books.stage = Stage::Ended;
         for running in std::mem::take(&mut books.running).into_values() {
             running.task.abort();
         }
-        if let Some(task) = books.task.take() {
-            task.abort();
-        }
+        drop(books);
+        self.news.notify_one();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.books.borrow().stage == Stage::Ended
     }
 
     /// Begins nothing more. Returns whether the desk is at work at all.
     fn stop_beginning(&self) -> bool {
         let mut books = self.books.borrow_mut();
-        books.closing = true;
-        books.task.is_some()
+        books.stage = Stage::Closing;
+        books.is_at_work
     }
 
     async fn work(self: Rc<Self>) {
-        loop {
+        while !self.has_ended() {
             let chosen = self.choose();
             let results = std::mem::take(&mut self.books.borrow_mut().results);
             let (once, again): (Vec<_>, Vec<_>) = chosen
@@ -133,6 +138,7 @@ impl Desk {
             for (number, function) in again {
                 self.begin(number, function);
             }
+            self.books.borrow_mut().beginning = once.len();
             let begun = once.iter().map(|(number, _)| LedgerChange::Begun(*number));
             let settled = results.iter().cloned();
             let settled = settled.map(|(number, it)| LedgerChange::Settled(number, it));
@@ -143,6 +149,10 @@ impl Desk {
             if !commit.is_empty() && !self.commit(&commit).await {
                 return;
             }
+            if self.has_ended() {
+                return;
+            }
+            self.books.borrow_mut().beginning = 0;
             for (number, function) in once {
                 self.begin(number, function);
             }
@@ -160,7 +170,7 @@ impl Desk {
         let mut books = self.books.borrow_mut();
         let ledger = locked(&self.shared.ledger);
         // Results that no run takes in must not pile up without a bound.
-        if books.closing || ledger.size().settled_bytes > EFFECT_TOTAL_LIMIT_BYTES {
+        if books.stage != Stage::Open || ledger.size().settled_bytes > EFFECT_TOTAL_LIMIT_BYTES {
             return Vec::new();
         }
         let is_wanted = |number| {
@@ -246,7 +256,7 @@ impl Desk {
                     self.note(Level::Error, &text);
                     return true;
                 }
-                Err(_) if self.keeper.has_given_up() => return false,
+                Err(_) if self.has_ended() || self.keeper.has_given_up() => return false,
                 Err(error) => {
                     if last.as_ref() != Some(&error) {
                         let text = format!("what came of effects cannot be noted: {error}");

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hersh_machine::OpId;
 use tokio::time::Instant;
@@ -33,6 +34,8 @@ pub(crate) struct Runner<F> {
     step_loop: StepLoop,
 }
 
+/// Longest time that the end waits for a commit of effects that is under way.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest text of a changed value in the log, bytes.
 const CHANGE_LIMIT_BYTES: usize = 200;
 
@@ -77,6 +80,8 @@ where
                 None => {
                     if let Some(ending) = self.step_loop.ending().cloned() {
                         self.desk.end();
+                        // A disk that hangs must not keep the watcher from ending.
+                        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.keeper.close()).await;
                         self.recorder.finish(&self.cx, &ending);
                         return ending;
                     }

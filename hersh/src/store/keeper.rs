@@ -20,7 +20,9 @@ pub(crate) struct Commit {
 pub(crate) struct Keeper {
     values: Arc<CommittedValues>,
     ledger: Arc<Mutex<Ledger>>,
-    folder: Option<Arc<StateDir>>,
+    /// `None` without a folder, and once the keeper is closed.
+    folder: Mutex<Option<Arc<StateDir>>>,
+    is_durable: bool,
     /// Held during a commit: each writes the whole file, so two at once would lose what one of them changed.
     turn: tokio::sync::Mutex<()>,
     given_up: AtomicBool,
@@ -49,7 +51,8 @@ impl Keeper {
         Self {
             values,
             ledger,
-            folder: folder.map(Arc::new),
+            is_durable: folder.is_some(),
+            folder: Mutex::new(folder.map(Arc::new)),
             turn: tokio::sync::Mutex::new(()),
             given_up: AtomicBool::new(false),
         }
@@ -57,7 +60,14 @@ impl Keeper {
 
     /// Returns whether commits are written to disk.
     pub(crate) fn is_durable(&self) -> bool {
-        self.folder.is_some()
+        self.is_durable
+    }
+
+    /// Commits nothing more, and gives the folder back once the commit that is under way has come to its end.
+    pub(crate) async fn close(&self) {
+        let _turn = self.turn.lock().await;
+        self.given_up.store(true, Ordering::Relaxed);
+        *locked(&self.folder) = None;
     }
 
     /// Returns whether nothing is committed any more.
@@ -83,14 +93,15 @@ impl Keeper {
     /// # Errors
     /// Why the write failed. Nothing is changed then.
     pub(crate) async fn commit(&self, commit: &Commit) -> Result<SaveResult, String> {
-        let Some(folder) = &self.folder else {
+        if !self.is_durable {
             self.commit_in_memory(commit);
             return Ok(SaveResult::Synced);
-        };
-        let _turn = self.turn.lock().await;
-        if self.has_given_up() {
-            return Err("an earlier write has not come to its end".into());
         }
+        let _turn = self.turn.lock().await;
+        let folder = locked(&self.folder).clone();
+        let Some(folder) = folder.filter(|_| !self.has_given_up()) else {
+            return Err("an earlier write has not come to its end".into());
+        };
         let mut values = self.values.values().as_ref().clone();
         for (key, json) in commit.values.iter().cloned() {
             put(&mut values, key, json);
@@ -99,7 +110,7 @@ impl Keeper {
         for change in &commit.effects {
             ledger.apply(change.clone());
         }
-        let (folder, saved) = (folder.clone(), ledger.saved());
+        let saved = ledger.saved();
         let mut attempt = Attempt {
             keeper: self,
             ended: false,

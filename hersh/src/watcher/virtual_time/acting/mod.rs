@@ -2,6 +2,7 @@
 
 mod asking;
 mod attempts;
+mod chaos;
 mod lives;
 
 use std::cell::Cell;
