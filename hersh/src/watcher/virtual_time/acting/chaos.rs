@@ -66,7 +66,10 @@ async fn trade(
             Outcome::Unknown { .. } => &mut ledger.unknown,
             Outcome::Failed { .. } | Outcome::Cancelled => &mut ledger.failed,
         };
-        assert!(list.insert(done.input), "an outcome has one run that counts");
+        assert!(
+            list.insert(done.input),
+            "an outcome has one run that counts"
+        );
     }
     if cx.message().is_some() {
         let order = ledger.decided.len() as u64 + 1;
@@ -110,7 +113,9 @@ async fn live_through(seed: u64, policy: Policy) -> (Ledger, Rc<Exchange>) {
     .await;
     let kept = std::fs::read(folder.path().join("context.json")).unwrap_or_default();
     let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap_or_default();
-    let open = kept["effects"]["open"].as_object().map_or(0, |open| open.len());
+    let open = kept["effects"]["open"]
+        .as_object()
+        .map_or(0, |open| open.len());
     assert_eq!(open, 0, "seed {seed}: everything has its end");
     let ledger = serde_json::from_value(kept["values"]["ledger"].clone());
     (ledger.unwrap_or_default(), exchange)
@@ -175,14 +180,25 @@ async fn decided_is_executed_is_booked_over_lives_from_seeds() {
         let (ledger, exchange) = live_through(seed, policy).await;
         let executed = exchange.executed.borrow();
         let inputs: BTreeSet<u64> = executed.values().copied().collect();
-        assert_eq!(executed.len(), inputs.len(), "seed {seed}: an order under two ids");
+        assert_eq!(
+            executed.len(),
+            inputs.len(),
+            "seed {seed}: an order under two ids"
+        );
         assert_eq!(ledger.decided, inputs, "seed {seed}");
         // What could not be kept as done is told as unknown; nothing else is.
-        assert_eq!(ledger.decided, ledger.booked, "seed {seed}: {:?}", ledger.unknown);
+        assert_eq!(
+            ledger.decided, ledger.booked,
+            "seed {seed}: {:?}",
+            ledger.unknown
+        );
         orders += ledger.decided.len();
         again += exchange.again.get();
     }
-    assert!(orders > 3_000 && again > 300, "{orders} orders, {again} twice");
+    assert!(
+        orders > 3_000 && again > 300,
+        "{orders} orders, {again} twice"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,12 +215,18 @@ async fn at_most_once_executes_none_twice_over_lives_from_seeds() {
             .flatten()
             .copied()
             .collect();
-        assert_eq!(ledger.decided, known, "seed {seed}: every order has an outcome");
+        assert_eq!(
+            ledger.decided, known,
+            "seed {seed}: every order has an outcome"
+        );
         assert!(ledger.booked.is_subset(&executed), "seed {seed}");
         booked += ledger.booked.len();
         unknown += ledger.unknown.len();
     }
-    assert!(booked > 1_000 && unknown > 100, "{booked} booked, {unknown} unknown");
+    assert!(
+        booked > 1_000 && unknown > 100,
+        "{booked} booked, {unknown} unknown"
+    );
 }
 
 #[test]
@@ -212,7 +234,13 @@ fn a_test_and_its_retries_never_act() {
     let exchange = Rc::new(Exchange::default());
     let of_runs = exchange.clone();
     let mut test = Test::new(async move |cx: &mut Context| -> crate::Result {
-        trade(cx, &of_runs, Policy::at_least_once(), &mut SplitMix64::new(5)).await
+        trade(
+            cx,
+            &of_runs,
+            Policy::at_least_once(),
+            &mut SplitMix64::new(5),
+        )
+        .await
     });
     test.start().ok();
     let run = test.message("decide").ok();

@@ -4,6 +4,7 @@ mod asking;
 mod attempts;
 mod chaos;
 mod lives;
+mod replaying;
 
 use std::cell::Cell;
 
