@@ -18,8 +18,8 @@ use crate::{args::Output, client::Client, failure::Failure, output};
 
 /// The path of the library's context file, below `/state`.
 const FILE: &str = "context.json";
-/// The version of that file's format that this client knows.
-const VERSION: u32 = 1;
+/// The versions of that file's format that this client knows: values alone, and with open effects beside them.
+const VERSIONS: [u32; 2] = [1, 2];
 /// The largest context file that is read, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
@@ -56,6 +56,9 @@ impl Change {
 struct Snapshot {
     version: u32,
     values: BTreeMap<String, Box<RawValue>>,
+    /// The open effects, left as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    effects: Option<Box<RawValue>>,
 }
 
 pub(crate) async fn change(
@@ -128,9 +131,9 @@ fn changed(old: &[u8], change: &Change) -> Result<Vec<u8>, Failure> {
         ))
     };
     let mut snapshot: Snapshot = serde_json::from_slice(old).map_err(unreadable)?;
-    if snapshot.version != VERSION {
+    if !VERSIONS.contains(&snapshot.version) {
         return Err(Failure::Failed(format!(
-            "{FILE} in its /state has form {}, this client knows form {VERSION}; it is left as it is",
+            "{FILE} in its /state has form {}, this client knows forms {VERSIONS:?}; it is left as it is",
             snapshot.version
         )));
     }
@@ -176,10 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn open_effects_stay_to_the_letter() {
+        let old = br#"{"version":2,"values":{"n":5},"effects":{"next":18446744073709551615}}"#;
+        let set = changed(old, &Change::set("n=6").unwrap()).unwrap();
+        let expected = br#"{"version":2,"values":{"n":6},"effects":{"next":18446744073709551615}}"#;
+        assert_eq!(set, expected);
+    }
+
+    #[test]
     fn what_can_not_be_changed_is_told_and_left() {
         let missing = changed(OLD, &Change::Remove("m".to_owned())).unwrap_err();
         assert!(missing.to_string().contains("it has: big, n"), "{missing}");
-        let other = br#"{"version":2,"values":{}}"#;
+        let other = br#"{"version":3,"values":{}}"#;
         assert!(changed(other, &Change::Remove("n".to_owned())).is_err());
         for wrong in ["n", "=5", "n=five", "n="] {
             assert_eq!(Change::set(wrong).unwrap_err().exit_code(), 3, "{wrong}");

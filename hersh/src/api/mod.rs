@@ -10,6 +10,7 @@
 //! | `GET /watcher/watching` | `{watchedVars: [name], count, timestamp}` |
 //! | `GET /watcher/memoCache` | `{entries: {name: {type, computedAt}}, count, timestamp}` |
 //! | `GET /watcher/context` | `{context: {key: value}, count, timestamp}`, as committed |
+//! | `GET /watcher/effects` | `{open, settled, effects: [{id, effect, key, state, input, askedAt}], timestamp}`, the 100 oldest |
 //! | `GET /watcher/signals` | `{varSigCount, userSigCount, watcherSigCount, totalPending, recentSignals, timestamp}` |
 //! | `GET /watcher/logs?type=all&limit=100` | `{effectLogs, reduceLogs, watchErrorLogs, contextLogs, stateFaultLogs, effectResults}` |
 //! | `GET /watcher/journal` | `{journal: {recording, runs, bytes, parts, error}, timestamp}` |
@@ -30,6 +31,7 @@
 
 mod clients;
 mod commands;
+mod effects;
 mod events;
 mod frames;
 mod health;

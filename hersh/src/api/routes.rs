@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Failure};
 use super::state::Api;
-use super::{commands, events, health, journal, logs, metrics, signals, status, values};
+use super::{commands, effects, events, health, journal, logs, metrics, signals, status, values};
 use crate::shared::Shared;
 
 /// Lists every endpoint, once. The router and the document are both made from this list, so that
@@ -32,6 +32,7 @@ macro_rules! endpoints {
             get "/watcher/watching" values::watching;
             get "/watcher/memoCache" values::memo_cache;
             get "/watcher/context" values::context;
+            get "/watcher/effects" effects::effects;
             get "/watcher/signals" signals::signals;
             get "/watcher/logs" logs::logs;
             get "/watcher/journal" journal::journal;

@@ -11,6 +11,7 @@ mod basics;
 mod client;
 mod crowd;
 mod document;
+mod effects;
 mod events;
 mod health;
 mod shapes;
