@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! messages ──┐                                       ┌─► durable context (/state)
-//! calls    ──┤                                       ├─► log
-//! flows    ──┼─► inbox ─► engine ─► your function ───┼─► journal ─► replay
-//! ticks    ──┤   (bounded)  (pure)    (never twice   └─► WatcherAPI :8080
-//! stop     ──┘                         at a time)
+//! calls    ──┤                                       ├─► effects ─► acts on the world ─► outcome ─┐
+//! flows    ──┼─► inbox ─► engine ─► your function ───┼─► log                                      │
+//! ticks    ──┤   (bounded)  (pure)    (never twice   ├─► journal ─► replay                        │
+//! outcomes ──┤                         at a time)    └─► WatcherAPI :8080                         │
+//! stop     ──┘◄───────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! You write one `async` function over [`Context`]. It runs once at the start and then for each
 //! signal: every message has exactly one run, in order; a changed variable has one soon; every run
 //! first takes in all variable updates that wait. What a run sets in the context is committed when
 //! the run succeeds, and survives restarts. A failed run leaves no trace and is tried again, by
-//! [`Recovery`]. The [`guide`] says what exactly holds, which hook is for what, and how this
+//! [`Recovery`]. What a run wants done to the world it asks for, with [`Context::effects`]: that is done once
+//! the run is committed. The [`guide`] says what exactly holds, which hook is for what, and how this
 //! framework compares with actors and React.
 //!
 //! # A first program
@@ -70,8 +72,8 @@
 //!
 //! With `HERSH_JOURNAL_DIR=journal` every run is recorded. `HERSH_REPLAY=journal cargo run`, or
 //! [`replay`] in a test, makes the same runs again with the program as it is now, and names the
-//! first run that differs. A run that acts on the world asks [`Context::is_live`] first, so that a
-//! replay does nothing twice.
+//! first run that differs. Neither acts on the world, because no run does: the engine acts on what runs
+//! ask for.
 //!
 //! # Embedded
 //!
@@ -114,7 +116,9 @@
 //         engine (pure) ◄────► run ──► your function, over the context
 //                               │
 //           store (/state) ◄────┼────► journal ──► replay (the same function, given inputs)
-//                               ▼
+//             │  ▲              │
+//             ▼  │ outcomes     │
+//           effects (act)       ▼
 //                            shared (state, log, signals) ──► handles, api (the WatcherAPI)
 //
 //   error: what a function or a start fails with      base: time, locks, panics; knows nobody

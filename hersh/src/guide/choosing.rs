@@ -6,6 +6,7 @@
 //! | something to ask again and again: an HTTP API, a file, a database | [`Context::watch_call`] |
 //! | the same, but only some answers matter, or each must be counted | [`Context::watch_fold`] |
 //! | something that pushes: a socket, a channel, a subscription | [`Context::watch_flow`] |
+//! | something to do to the world: an order, a mail, a tool | [`Context::effects`], [`Context::start`] |
 //! | a rhythm: every minute, every hour | [`Context::watch_tick`] |
 //! | something to watch only for a while: an open order, an upload | a name for each, and [`Context::unwatch`] when it is over |
 //! | a client, a table, a parsed file, needed in every run | [`Context::memo`], [`Context::memo_async`] |
@@ -23,9 +24,8 @@
 //! # IO in a source or in the run?
 //!
 //! Reading belongs in a source: it is then bounded in time, recorded, and replayed without the
-//! network. Acting (placing an order, sending a mail) belongs in the run, after the decision, under
-//! `if cx.is_live()`, so that no replay acts again; its time-out is that of the run. The result of
-//! an act is best read by a source: then the result is recorded.
+//! network. Acting (placing an order, sending a mail) is an effect: a run asks for it, the engine acts
+//! once the run is committed, and no retry and no replay acts again. See [`super::acting`].
 //!
 //! # Captured or durable?
 //!

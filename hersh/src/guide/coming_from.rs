@@ -27,10 +27,10 @@
 //! |---|---|
 //! | hooks are told apart by their order, so never in an `if` | by their name: call them where you like |
 //! | `useState` | captured variables, or [`Context::value`] and [`Context::set`] when it must survive |
-//! | `useEffect` with dependencies | a plain `if watched.is_triggered(cx)` |
+//! | `useEffect` with dependencies | a plain `if watched.is_triggered(cx)`; what acts on the world is asked for: [`Context::start`] |
 //! | `useMemo(f, dependencies)` | [`Context::memo`], with the dependencies in its name, or cleared by hand |
 //! | `useSyncExternalStore` | [`Context::watch_flow`] |
-//! | a render may be thrown away or repeated; no side effects in it | a run is a run: effects are the point, and a failed one says so |
+//! | a render may be thrown away or repeated; no side effects in it | a run that fails leaves nothing behind, and what it asked for is not done |
 //! | setting state renders again | setting the context wakes nobody: only signals cause runs |
 //!
 //! A variable that was registered once goes on, whether or not later runs read it: there is no

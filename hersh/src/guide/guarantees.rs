@@ -36,7 +36,8 @@
 //!
 //! # Priority
 //!
-//! When several signals wait, a wish to end comes first, then messages, then variables. A stop lets
+//! When several signals wait, a wish to end comes first, then messages and outcomes of effects by turns,
+//! then variables. A stop lets
 //! the run in progress finish within [`crate::Builder::stop_grace`]. A kill drops the run, but lets
 //! a save of the context that is in progress end, within 30 s. In [`crate::main`] a run gets half
 //! of the time that a stop signal grants, and the cleanup gets the rest.
@@ -47,18 +48,27 @@
 //!   the changes are on disk, synced, before the run counts as successful and before anybody sees
 //!   them. After a crash or a power cut the context is that of the last successful run, or of the
 //!   run whose save was in progress.
-//! - A run that fails, times out or is dropped leaves no trace in the context. Effects on the
-//!   outside, such as an order that was placed, remain: make them idempotent, for instance with an
-//!   id from [`crate::Context::random`] that the context keeps (with [`crate::Builder::random_seed`]
-//!   set, the ids repeat after a restart).
+//! - A run that fails, times out or is dropped leaves no trace in the context, and asked for no effect.
+//!   What it did to the world by itself remains: ask for effects instead.
 //! - Other files in `/state` are yours. Never open or copy a live database there from the machine,
 //!   not even to read: the database's locks can't be seen outside of the sandbox, and SQLite then
 //!   removes a log that is in use. `hersh state copy NAME` takes a consistent copy.
 //!
+//! # Effects
+//!
+//! - What a successful run asked for is acted on: at least once or at most once, as its
+//!   [`crate::Policy`] says; with a state folder also after a crash. What a failed run asked for is not.
+//! - The id of an effect is the same in every attempt, after every restart and in a replay, and no other
+//!   effect has it.
+//! - Each outcome has exactly one run that is committed. When that run fails, its outcome comes again in the
+//!   next try, and after a crash in the next life.
+//! - Of effects with one name and one key the next begins once the outcome of the one before is committed.
+//! - A replay and a test never act. See [`super::acting`] for the moments of a crash.
+//!
 //! # Determinism
 //!
-//! A run is a function of what it takes in: its message, the variables, the time, random numbers,
-//! the environment and the durable context. All but the environment, which holds secrets, are in
+//! A run is a function of what it takes in: its message or outcome, the variables, the time, random
+//! numbers, the environment and the durable context. All but the environment, which holds secrets, are in
 //! the journal. So [`crate::replay`] makes the same runs again, and says where they differ from the
 //! record.
 //!
@@ -119,5 +129,6 @@
 //! | messages that wait | 50,000, 64 MiB, each 64 KiB |
 //! | watched variables at once, memos | 1,000 each; [`crate::Context::unwatch`] gives a place back |
 //! | durable context | 1,000 keys, 4 MiB as JSON |
+//! | open effects | 10,000, 8 MiB of inputs, each 64 KiB; results 64 KiB each, and nothing more is acted on while 8 MiB of them wait; 100 names |
 //! | log | 1,000 lines of each kind, each 8 KiB |
 //! | journal | 64 MiB of finished parts, 1,000 parts, and the one being written |

@@ -58,8 +58,7 @@ const EXIT_DIVERGED: u8 = 4;
 /// `HERSH_STOP_GRACE_MS` (default 9,000); a second signal ends it at once.
 ///
 /// With `HERSH_REPLAY` set to a journal, nothing is served: the journal is replayed, and the last
-/// line says whether all runs were as recorded ([`crate::replay`]). Runs that act on the world do so
-/// again, unless they ask [`Context::is_live`].
+/// line says whether all runs were as recorded ([`crate::replay`]). No effect is acted on.
 ///
 /// Exit code: 0 stopped as asked (or replayed as recorded), 1 crashed or did not stop in time, 2
 /// could not start (or the journal cannot be read), 3 ended by [`crate::Control::Kill`], 4 a
@@ -73,15 +72,15 @@ where
 }
 
 /// Replays a journal with this managed function, as fast as it can, and compares every run:
-/// its outcome, what it changed in the durable context, what it logged, how many random numbers
-/// it drew. No source runs and no time passes: runs that wait for a timer wait for nothing.
+/// its outcome, what it changed in the durable context, what it logged, which effects it asked for, how many
+/// random numbers it drew. No source runs and no time passes: runs that wait for a timer wait for nothing.
 ///
 /// `journal` is a folder that a watcher recorded to ([`crate::Builder::journal_dir`]); its newest
 /// session is replayed. Or `journal` is one part of such a folder; its session is replayed from
 /// that part on. [`Context::env`] shows this process's environment.
 ///
-/// **Whatever a run does to the world, a replay does again**: guard such acts with
-/// [`Context::is_live`], or replay where nothing can be reached. Time in a
+/// Effects are not acted on: their outcomes come from the journal. Whatever a run does to the world by itself,
+/// a replay does again: ask for effects instead ([`Context::effects`]). Time in a
 /// replay is virtual: it jumps to the next timer, so a request to the world may time out at once.
 ///
 /// A replay from a later part agrees only if the function keeps everything from run to run in the
