@@ -137,6 +137,7 @@ mod run;
 mod shared;
 mod sources;
 mod store;
+mod timers;
 mod watcher;
 
 pub mod guide;
@@ -154,7 +155,7 @@ pub use inbox::{
 };
 pub use journal::JournalLimits;
 pub use replay::{Difference, Divergence, ReplayError, Replayed};
-pub use run::{Context, Effects, Triggered, Watched, blocking};
+pub use run::{Context, Effects, Timer, Triggered, Watched, blocking};
 pub use shared::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Status};
 pub use sources::Tick;
 pub use store::{EffectId, EffectIdError};

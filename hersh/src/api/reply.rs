@@ -88,6 +88,7 @@ pub(super) fn kind_name(kind: SignalKind) -> &'static str {
         SignalKind::Var => "var",
         SignalKind::User => "user",
         SignalKind::Effect => "effect",
+        SignalKind::Timer => "timer",
         SignalKind::Watcher => "watcher",
     }
 }

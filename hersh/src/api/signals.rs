@@ -32,10 +32,10 @@ pub(super) struct SignalsReply {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SignalShown {
-    /// `var`, `user`, `effect` or `watcher`.
+    /// `var`, `user`, `effect`, `timer` or `watcher`.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The message, the variable's name, the effect with its id, or what the lifecycle signal says.
+    /// The message, the name of the variable or timer, the effect with its id, or what the lifecycle signal says.
     #[schema(value_type = String)]
     content: Arc<str>,
     /// When it came in (messages) or was consumed (others).

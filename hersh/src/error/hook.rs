@@ -72,6 +72,29 @@ pub enum HookError {
         /// The interval that was asked for.
         every: Duration,
     },
+    /// A crontab expression is none, or has no due time.
+    #[error(
+        "every({name:?}): {cron:?} is no rhythm: {message}; write minute, hour, day of the month, month, day of \
+         the week and a time zone, such as \"30 9 * * MON-FRI America/New_York\""
+    )]
+    Cron {
+        /// The name of the timer.
+        name: String,
+        /// The expression, cut to 80 characters.
+        cron: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The key is one of the library's own.
+    #[error(
+        "{hook}: keys that begin with {OWN_KEYS:?} are the library's own: use another than {key:?}"
+    )]
+    OwnKey {
+        /// The hook.
+        hook: &'static str,
+        /// The key, cut to 80 characters.
+        key: String,
+    },
     /// Variables and effects are registered, and effects asked for, in a run only, not in the cleanup.
     #[error("{hook}({name:?}): this is done in a run, not in the cleanup")]
     OutsideRun {
@@ -181,6 +204,8 @@ impl HookError {
             | Self::Clash { .. }
             | Self::Limit { .. }
             | Self::Interval { .. }
+            | Self::Cron { .. }
+            | Self::OwnKey { .. }
             | Self::Recorded { .. }
             | Self::OutsideRun { .. } => true,
             Self::ContextType { .. }
@@ -191,6 +216,20 @@ impl HookError {
             | Self::EffectType { .. } => false,
         }
     }
+}
+
+/// What the library's own keys in the context begin with.
+const OWN_KEYS: &str = "hersh:";
+
+/// Refuses a key that is the library's own.
+pub(crate) fn check_key(hook: &'static str, key: &str) -> Result<(), HookError> {
+    if key.starts_with(OWN_KEYS) {
+        return Err(HookError::OwnKey {
+            hook,
+            key: key.chars().take(80).collect(),
+        });
+    }
+    Ok(())
 }
 
 /// Refuses a name that is empty or too long.

@@ -12,12 +12,12 @@ mod start;
 use std::fmt;
 
 pub use control::Control;
-pub(crate) use hook::check_name;
 pub use hook::{
     CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, EFFECT_LIMIT, EFFECT_LIMIT_BYTES, EFFECT_NAME_LIMIT,
     EFFECT_TOTAL_LIMIT_BYTES, HookError, INTERVAL_MAX, INTERVAL_MIN, MEMO_LIMIT, NAME_LIMIT_BYTES,
     WATCH_LIMIT,
 };
+pub(crate) use hook::{check_key, check_name};
 pub(crate) use returned::RunReturn;
 pub use start::StartError;
 

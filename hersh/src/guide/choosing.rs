@@ -7,7 +7,9 @@
 //! | the same, but only some answers matter, or each must be counted | [`Context::watch_fold`] |
 //! | something that pushes: a socket, a channel, a subscription | [`Context::watch_flow`] |
 //! | something to do to the world: an order, a mail, a tool | [`Context::effects`], [`Context::start`] |
-//! | a rhythm: every minute, every hour | [`Context::watch_tick`] |
+//! | a rhythm while the program runs: every second, every minute | [`Context::watch_tick`] |
+//! | a rhythm of the calendar, over restarts: weekdays at 9:30 in New York | [`Context::every`] |
+//! | a time, or some time from now, over restarts | [`Context::at`], [`Context::after`] |
 //! | something to watch only for a while: an open order, an upload | a name for each, and [`Context::unwatch`] when it is over |
 //! | a client, a table, a parsed file, needed in every run | [`Context::memo`], [`Context::memo_async`] |
 //! | what must survive a restart | [`Context::set`], [`Context::update`], [`Context::remove`] |

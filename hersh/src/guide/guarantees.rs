@@ -65,6 +65,16 @@
 //! - Of effects with one name and one key the next begins once the outcome of the one before is committed.
 //! - A replay and a test never act. See [`super::acting`] for the moments of a crash.
 //!
+//! # Time
+//!
+//! - A timer ([`crate::Context::at`], [`crate::Context::after`], [`crate::Context::every`]) is a key of the
+//!   durable context. With a state folder it survives restarts, and what became due meanwhile is due in the
+//!   first run.
+//! - Each due time has exactly one run that is committed; when that run fails, the timer is due in the retry.
+//!   Of a rhythm, the times that passed without a run are told with the next one, as a number.
+//! - Timers follow wall time. A clock that is set forward, or a machine that was suspended, is noticed within
+//!   30 s; due times are whole milliseconds.
+//!
 //! # Determinism
 //!
 //! A run is a function of what it takes in: its message or outcome, the variables, the time, random
@@ -128,7 +138,7 @@
 //! |---|---|
 //! | messages that wait | 50,000, 64 MiB, each 64 KiB |
 //! | watched variables at once, memos | 1,000 each; [`crate::Context::unwatch`] gives a place back |
-//! | durable context | 1,000 keys, 4 MiB as JSON |
+//! | durable context | 1,000 keys, 4 MiB as JSON; each timer is a key |
 //! | open effects | 10,000, 8 MiB of inputs, each 64 KiB; results 64 KiB each, and nothing more is acted on while 8 MiB of them wait; 100 names |
 //! | log | 1,000 lines of each kind, each 8 KiB |
 //! | journal | 64 MiB of finished parts, 1,000 parts, and the one being written |

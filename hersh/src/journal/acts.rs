@@ -1,4 +1,4 @@
-//! What the journal says of effects: what a run asked for, and the outcome that it took in.
+//! What the journal says of effects and timers: what a run asked for, the outcome that it took in, what was due.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::EffectId;
 use crate::store::{OpenEffect, Progress, Settlement};
 
-/// What a run had to do with effects.
+/// What a run had to do with effects and timers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordedActs {
     /// The outcome that the run took in.
@@ -16,6 +16,8 @@ pub(crate) struct RecordedActs {
     pub(crate) asked: Vec<RecordedAsk>,
     /// The effects that the run cancelled, in their order.
     pub(crate) cancelled: Vec<EffectId>,
+    /// The timers that were due. A replay finds them by itself: they are here for people.
+    pub(crate) timers: Vec<Arc<str>>,
 }
 
 /// An effect that a run asked for.
@@ -45,9 +47,10 @@ pub(crate) struct RecordedSettlement {
 }
 
 impl RecordedActs {
-    /// Returns whether the run had nothing to do with effects.
+    /// Returns whether the run had nothing to do with effects or timers.
     pub(crate) fn is_empty(&self) -> bool {
-        self.settled.is_none() && self.asked.is_empty() && self.cancelled.is_empty()
+        let asks = self.asked.is_empty() && self.cancelled.is_empty();
+        asks && self.settled.is_none() && self.timers.is_empty()
     }
 }
 

@@ -233,6 +233,9 @@ fn signal(recorded: &RecordedRun) -> String {
     if let Some(settled) = &recorded.acts.settled {
         causes.push(format!("outcome of {} {}", settled.effect, settled.id));
     }
+    if !recorded.acts.timers.is_empty() {
+        causes.push(format!("due {}", cut(&recorded.acts.timers.join(", "))));
+    }
     let names = recorded.updates.iter().map(|update| update.name.as_str());
     let names: Vec<&str> = names.collect();
     if !names.is_empty() {

@@ -17,7 +17,7 @@ mod recorder;
 mod runner;
 mod step_loop;
 
-pub use context::{Context, Effects, Triggered, Watched, blocking};
+pub use context::{Context, Effects, Timer, Triggered, Watched, blocking};
 pub(crate) use context::{ContextParts, Sources};
 pub(crate) use managed::CleanupFn;
 pub(crate) use prepared::WatcherParts;

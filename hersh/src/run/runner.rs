@@ -32,6 +32,8 @@ pub(crate) struct Runner<F> {
     desk: Rc<Desk>,
     recorder: Recorder,
     step_loop: StepLoop,
+    /// The run after which the step loop was told when the next timer is due.
+    timer_set_in: u64,
 }
 
 /// Longest time that the end waits for a commit of effects that is under way.
@@ -60,6 +62,7 @@ where
             desk,
             recorder,
             step_loop,
+            timer_set_in: 0,
         }
     }
 
@@ -94,6 +97,11 @@ where
 
     /// Returns the next event while no operation is in progress.
     async fn next(&mut self) -> Event {
+        let run = self.cx.run_number();
+        if std::mem::replace(&mut self.timer_set_in, run) != run {
+            // Once for each run: after a failed one, a timer that has come waits for the retry.
+            self.step_loop.set_timer(self.cx.timers.next_ms());
+        }
         if let Some(event) = self.step_loop.arrived() {
             return event;
         }

@@ -1,5 +1,6 @@
 //! The engine's state, and how events reach the engine.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use hersh_machine::{Machine, OpId, StepContext};
 use tokio::time::Instant;
 
+use crate::base::clock::epoch_ms;
 use crate::engine::{Effect, Engine, Event, Phase, Policy, State};
 use crate::shared::Shared;
 use crate::{EndKind, Ending};
@@ -18,6 +20,8 @@ const TURN_MS: u64 = 1;
 /// How long the engine spins after a run, looking for the next signal, before it lets its thread
 /// sleep. Waking a thread costs ten times what a check does, and signals tend to follow each other.
 const SPIN_TIME: Duration = Duration::from_micros(50);
+/// The longest time between two looks at whether a durable timer is due.
+const TIMER_LOOK: Duration = Duration::from_secs(30);
 /// Checks of the inbox between two turns of timers and tasks; together they take about a
 /// microsecond.
 const CHECKS_PER_YIELD: u32 = 20;
@@ -46,6 +50,9 @@ pub(crate) struct StepLoop {
     ran_since_spin: bool,
     /// True when spinning saves time, which it never does on a single processor.
     spins: bool,
+    /// When the first durable timer is due, milliseconds since the Unix epoch, wall time; `None` once that is
+    /// told.
+    timer_due_ms: Cell<Option<u64>>,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -76,6 +83,7 @@ impl StepLoop {
             wall: (shared.clock.wall(), Instant::now()),
             ran_since_spin: false,
             spins: processors > 1 && !shared.clock.is_virtual(),
+            timer_due_ms: Cell::new(None),
             shared,
         }
     }
@@ -194,11 +202,21 @@ impl StepLoop {
                 return event;
             }
             let arrival = self.shared.inbox.arrival();
+            if self.timer_has_come() {
+                return Event::VariablesChanged;
+            }
             let wake = Engine::wake(&self.state);
             let due_ms = wake.as_ref().map(|(at_ms, _)| *at_ms);
             self.shared.heartbeat.begin_wait(due_ms);
+            let timer = self.timer_sleep();
             match wake {
-                None => arrival.await,
+                None => {
+                    tokio::select! {
+                        biased;
+                        () = arrival => {}
+                        () = timer => {}
+                    }
+                }
                 Some((at_ms, event)) => {
                     tokio::select! {
                         biased;
@@ -206,10 +224,36 @@ impl StepLoop {
                         () = tokio::time::sleep_until(self.shared.clock.instant_at(at_ms)) => {
                             return event;
                         }
+                        () = timer => {}
                     }
                 }
             }
         }
+    }
+
+    /// Sets when the first durable timer is due, if one is set. The next run takes in all that are due then.
+    pub(super) fn set_timer(&self, due_ms: Option<u64>) {
+        self.timer_due_ms.set(due_ms);
+    }
+
+    /// Returns whether a timer has come, once for each time that one is set.
+    fn timer_has_come(&self) -> bool {
+        let due_ms = self.timer_due_ms.get();
+        let has_come = due_ms.is_some_and(|due_ms| epoch_ms(self.shared.clock.wall()) >= due_ms);
+        if has_come {
+            self.timer_due_ms.set(None);
+        }
+        has_come
+    }
+
+    /// Waits for the timer, in short stretches: it follows wall time, which somebody may set, and which goes on
+    /// while a machine is suspended.
+    async fn timer_sleep(&self) {
+        let Some(due_ms) = self.timer_due_ms.get() else {
+            return std::future::pending().await;
+        };
+        let left_ms = due_ms.saturating_sub(epoch_ms(self.shared.clock.wall()));
+        tokio::time::sleep(Duration::from_millis(left_ms).min(TIMER_LOOK)).await;
     }
 
     /// Shows that the operation in progress awaits something, if it is a run: the last step began

@@ -12,7 +12,7 @@ pub(crate) const RECENT_LIMIT: usize = 30;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Signal {
     pub(crate) kind: SignalKind,
-    /// The message, the variable's name, the effect with its id, or what the lifecycle signal says.
+    /// The message, the name of the variable or timer, the effect with its id, or what the lifecycle signal says.
     pub(crate) content: Arc<str>,
     /// When a message came in, or when another signal was consumed, milliseconds since the Unix
     /// epoch.
@@ -28,6 +28,8 @@ pub(crate) enum SignalKind {
     User,
     /// What came of an effect.
     Effect,
+    /// A timer is due.
+    Timer,
     /// A start, a retry, a wish to end.
     Watcher,
 }

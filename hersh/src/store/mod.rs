@@ -150,6 +150,21 @@ impl Store {
         Ok(())
     }
 
+    /// Stages a value of the library's own, whatever the limits say: it is small, and takes the place of another.
+    pub(crate) fn put<T: Serialize>(&mut self, key: &str, value: &T) {
+        let Ok(json) = serde_json::to_string(value) else {
+            return;
+        };
+        let old_bytes = self.json(key).map_or(0, |old| old.len());
+        self.size.bytes = self.size.bytes - old_bytes + json.len();
+        self.staged.insert(key.into(), Some(json.into()));
+    }
+
+    /// Returns the committed values.
+    pub(crate) fn committed_values(&self) -> Arc<Values> {
+        self.committed.values()
+    }
+
     /// Stages a removal and returns whether there was a value.
     pub(crate) fn remove(&mut self, key: &str) -> bool {
         let Some(old) = self.json(key) else {

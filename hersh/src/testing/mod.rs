@@ -152,15 +152,18 @@ where
         Signals::none(self)
     }
 
-    /// Lets time pass, and makes a run whenever ticks are due meanwhile. One run takes in all ticks
-    /// that are due at the same moment.
+    /// Lets time pass, and makes a run whenever ticks or timers are due meanwhile. One run takes in all that
+    /// are due at the same moment.
     ///
     /// # Panics
     /// When more than a million runs would follow.
     pub fn advance(&mut self, time: Duration) -> Vec<Run> {
         let end = self.now + time;
-        let mut runs = Vec::new();
-        while let Some((at, ticks)) = self.rehearsal.cx.next_ticks(self.now, end) {
+        let mut runs: Vec<Run> = Vec::new();
+        // A timer whose run fails is due again at once. It comes with the next run instead, as it would come
+        // with a retry.
+        let succeeds = |runs: &[Run]| runs.iter().all(|run| run.outcome == RunEnd::Succeeded);
+        while let Some((at, ticks)) = self.rehearsal.cx.next_ticks(self.now, end, succeeds(&runs)) {
             assert!(runs.len() < 1_000_000, "more than a million runs are due");
             self.now = at;
             let ticks = ticks.iter();

@@ -3,6 +3,7 @@
 //! The hooks that watch are in [`watch`], what they give is in [`watched`]; below them is the
 //! [`registry`] of variables. The memoising hooks are in [`memo`], what they keep is in [`cache`].
 //! The hooks that act are in [`effects`], what a run asks for is in [`asks`].
+//! The hooks of durable time are in [`timers`].
 //! [`run`] holds what the runner calls around each run.
 
 mod asks;
@@ -12,6 +13,7 @@ mod effects;
 mod memo;
 mod registry;
 mod run;
+mod timers;
 mod watch;
 mod watched;
 
@@ -24,10 +26,12 @@ use rustc_hash::FxHashMap;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::HookError;
+use crate::error::check_key;
 use crate::inbox::Intake;
 use crate::journal::RunCapture;
 use crate::shared::{Level, LogKind, Shared};
 use crate::store::Store;
+use crate::timers::Index;
 
 use asks::Asks;
 pub use blocking::blocking;
@@ -35,6 +39,8 @@ use cache::Cache;
 pub use effects::Effects;
 pub(crate) use registry::{Sources, Watch};
 pub(crate) use run::ContextParts;
+use timers::DueTimers;
+pub use timers::Timer;
 pub use watched::Watched;
 
 /// Everything that a managed function reads and changes. Each run gets it by `&mut` and can keep no
@@ -44,6 +50,9 @@ pub struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) store: Store,
     pub(crate) asks: Asks,
+    pub(crate) timers: Index,
+    /// The timers that this run takes in.
+    due: DueTimers,
     pub(crate) watches: FxHashMap<Arc<str>, Watch>,
     /// What the journal will say about the run in progress; `None` without a journal.
     pub(crate) taken: Option<RunCapture>,
@@ -72,6 +81,8 @@ pub struct Triggered {
     pub message: bool,
     /// The name of the effect whose outcome came in: [`Effects::settled`].
     pub effect: Option<Arc<str>>,
+    /// The names of the timers that are due.
+    pub timers: Vec<Arc<str>>,
     /// The names of the watched variables that changed.
     pub variables: Vec<Arc<str>>,
 }
@@ -134,6 +145,7 @@ impl Context {
     /// [`HookError`] when the value cannot be written as JSON or the context would grow past its
     /// limits.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), HookError> {
+        check_key("set", key)?;
         self.store.set("set", key, value)
     }
 
@@ -154,6 +166,7 @@ impl Context {
     where
         T: Serialize + DeserializeOwned + Default,
     {
+        check_key("update", key)?;
         let value = next(self.store.get("update", key)?.unwrap_or_default());
         self.store.set("update", key, &value)?;
         Ok(value)
@@ -171,7 +184,8 @@ impl Context {
     /// # });
     /// ```
     pub fn remove(&mut self, key: &str) -> bool {
-        self.store.remove(key)
+        // The library's own keys are no values of the program: a timer is removed by `unwatch`.
+        check_key("remove", key).is_ok() && self.store.remove(key)
     }
 
     /// Returns a variable of the environment as it was when the watcher was made. The text is the caller's

@@ -3,7 +3,7 @@
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustc_hash::FxHashMap;
 use tokio::task::AbortHandle;
@@ -55,12 +55,13 @@ pub(crate) enum Sources {
 }
 
 impl Context {
-    /// Returns the next ticks that are due after `now` and until `end`: their time, and the names
-    /// of all that are due then. For tests, in which no source runs.
+    /// Returns the next ticks and timers that are due after `now` and until `end`: their time, and the ticks
+    /// that are due then. A run finds the timers by itself. For tests, in which no source runs.
     pub(crate) fn next_ticks(
         &self,
         now: SystemTime,
         end: SystemTime,
+        with_timers: bool,
     ) -> Option<(SystemTime, BTreeMap<Arc<str>, Tick>)> {
         let due = |watch: &Watch| match watch.source {
             Source::Tick { every } => {
@@ -73,7 +74,10 @@ impl Context {
             Source::Call { .. } | Source::Flow { .. } => None,
         };
         let due: Vec<_> = self.watches.values().filter_map(due).collect();
-        let first = due.iter().map(|(at, _, _)| *at).min()?;
+        let timer = self.timers.next_ms().filter(|_| with_timers);
+        let timer = timer.map(|due_ms| UNIX_EPOCH + Duration::from_millis(due_ms));
+        let timer = timer.map(|due| due.max(now)).filter(|due| *due <= end);
+        let first = due.iter().map(|(at, _, _)| *at).chain(timer).min()?;
         let together = due.into_iter().filter(|(at, _, _)| *at == first);
         Some((
             first,

@@ -10,15 +10,17 @@ use rustc_hash::FxHashMap;
 
 use super::asks::Asks;
 use super::cache::Cache;
+use super::timers::DueTimers;
 use super::{Context, Sources, Triggered};
 use crate::base::clock::{epoch_ms, epoch_ns};
 use crate::base::sync::locked;
 use crate::effects::Desk;
 use crate::engine::{Carried, RunKind};
 use crate::inbox::{Intake, Message};
-use crate::journal::{RecordedOutcome, RecordedRun, RunCapture, SavedVariable};
+use crate::journal::{RecordedActs, RecordedOutcome, RecordedRun, RunCapture, SavedVariable};
 use crate::shared::{Item, Shared, Signal, SignalKind};
 use crate::store::{Commit, Store};
+use crate::timers::{Index, KEY_PREFIX};
 
 /// The parts that a context is made from.
 pub(crate) struct ContextParts {
@@ -42,6 +44,8 @@ impl Context {
         let now = origin.shared.clock.wall();
         Self {
             shared: origin.shared,
+            timers: index(&origin.store),
+            due: DueTimers::new(),
             store: origin.store,
             asks: Asks::new(origin.desk),
             watches: FxHashMap::default(),
@@ -137,7 +141,10 @@ impl Context {
             context: self.store.changes(),
             logs: std::mem::take(&mut taken.logs),
             logs_left_out: taken.logs_left_out,
-            acts: self.asks.record(),
+            acts: RecordedActs {
+                timers: self.due.keys().cloned().collect(),
+                ..self.asks.record()
+            },
         })
     }
 
@@ -166,12 +173,14 @@ impl Context {
     pub(crate) fn committed(&mut self) {
         self.store.commit();
         self.asks.committed();
+        self.timers.commit();
     }
 
     /// Forgets what the run changed.
     pub(crate) fn discard(&mut self) {
         self.store.discard();
         self.asks.discard();
+        self.timers.discard();
     }
 
     /// Prepares for the cleanup function.
@@ -179,6 +188,7 @@ impl Context {
         self.now = self.shared.clock.wall();
         self.intake.message = None;
         self.asks.begin(None);
+        self.due.clear();
         self.triggered = Triggered::default();
         self.in_cleanup = true;
         self.reseed(u64::MAX);
@@ -194,6 +204,9 @@ impl Context {
         let taken = self.asks.taken();
         self.triggered.effect = taken.map(|(_, effect)| effect.effect.clone());
         self.triggered.variables.clear();
+        self.begin_timers();
+        self.triggered.timers.clear();
+        self.triggered.timers.extend(self.due.keys().cloned());
         if let Some(taken) = &mut self.taken {
             taken.clear();
         }
@@ -231,9 +244,25 @@ impl Context {
             let signal = signal(SignalKind::Effect, &text.into(), now_ms);
             self.shared.consumed(signal);
         }
+        for name in self.due.keys() {
+            self.shared
+                .consumed(signal(SignalKind::Timer, name, now_ms));
+        }
         for var in &self.intake.changed {
             self.shared
                 .consumed(signal(SignalKind::Var, &var.name, now_ms));
         }
     }
+}
+
+/// Returns the timers that the context holds. One that cannot be read is left alone: it was written by a later
+/// release, or by hand.
+fn index(store: &Store) -> Index {
+    let timers = store.committed_values();
+    let timers = timers.iter().filter_map(|(key, json)| {
+        let name = key.strip_prefix(KEY_PREFIX)?;
+        let entry = serde_json::from_str(json).ok()?;
+        Some((Arc::from(name), entry))
+    });
+    Index::new(timers)
 }

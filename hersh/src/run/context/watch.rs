@@ -14,7 +14,8 @@ use crate::{Error, HookError, INTERVAL_MAX, INTERVAL_MIN, Tick, Watched};
 
 impl Context {
     /// Watches the time: the variable gets a new value every `every`, counted from its registration
-    /// on.
+    /// on. A restart registers it anew, so the count begins anew too, and nothing is told of the intervals that
+    /// passed meanwhile: for a rhythm that outlives restarts there is [`Context::every`].
     ///
     /// The first call registers the variable `name` and sees its initial value, a count of 0.
     ///
@@ -167,7 +168,7 @@ impl Context {
         Ok(watched)
     }
 
-    /// Watches a variable no longer, and returns whether it was watched. Its source ends: a poll under way
+    /// Watches a variable no longer, or removes a timer, and returns whether there was one. Its source ends: a poll under way
     /// is dropped, and a stream is closed. An update that waits for the next run is dropped with it. The name and its
     /// place among the [`crate::WATCH_LIMIT`] variables are free at once, so a later call of a hook may
     /// register the name anew, with another interval or another source.
@@ -190,7 +191,9 @@ impl Context {
     /// # });
     /// ```
     pub fn unwatch(&mut self, name: &str) -> bool {
-        self.unregister(name)
+        // Both, if a variable and a timer share the name.
+        let was_set = self.remove_timer(name);
+        self.unregister(name) || was_set
     }
 
     fn call<T, F, E>(

@@ -11,6 +11,7 @@ mod hooks;
 mod recording;
 mod remembering;
 mod signals;
+mod timing;
 mod unwatching;
 mod watching;
 
