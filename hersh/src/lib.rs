@@ -156,7 +156,9 @@ pub use inbox::{
 pub use journal::JournalLimits;
 pub use replay::{Difference, Divergence, ReplayError, Replayed};
 pub use run::{Context, Effects, Timer, Triggered, Watched, blocking};
-pub use shared::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Status};
+pub use shared::{
+    LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Sender, Status,
+};
 pub use sources::Tick;
 pub use store::{EffectId, EffectIdError};
 pub use watcher::{Builder, Watcher, main, replay};

@@ -64,7 +64,8 @@ impl Bench {
     }
 
     pub(super) fn succeed(&mut self, changed: bool) -> &mut Self {
-        self.end_run(Outcome::Succeeded { changed })
+        let again = false;
+        self.end_run(Outcome::Succeeded { changed, again })
     }
 
     pub(super) fn fail(&mut self) -> &mut Self {

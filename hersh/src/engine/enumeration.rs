@@ -46,6 +46,7 @@ fn policy() -> Policy {
 fn alphabet(op: OpId) -> Vec<Event> {
     let end = |kind| Ending::new(kind, "asked");
     let ran = |outcome| Event::RunEnded { op, outcome };
+    let succeeded = |changed, again| ran(Outcome::Succeeded { changed, again });
     let steered = |kind, changed| {
         let ending = end(kind);
         ran(Outcome::Steered { ending, changed })
@@ -57,8 +58,9 @@ fn alphabet(op: OpId) -> Vec<Event> {
     let saved = |result| Event::Saved { op, result };
     let cleaned = |result| Event::CleanupEnded { op, result };
     vec![
-        ran(Outcome::Succeeded { changed: false }),
-        ran(Outcome::Succeeded { changed: true }),
+        succeeded(false, false),
+        succeeded(true, false),
+        succeeded(true, true),
         steered(EndKind::Stopped, true),
         steered(EndKind::Killed, false),
         steered(EndKind::Crashed, false),
@@ -147,7 +149,7 @@ fn commits(state: &State, event: &Event) -> bool {
             },
             Event::RunEnded {
                 op: ended,
-                outcome: Outcome::Succeeded { changed: false },
+                outcome: Outcome::Succeeded { changed: false, .. },
             },
         ) => op == ended,
         (

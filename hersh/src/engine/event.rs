@@ -65,6 +65,8 @@ pub(crate) enum Outcome {
     Succeeded {
         /// Whether the run changed anything that is kept.
         changed: bool,
+        /// Whether the run asked for another run.
+        again: bool,
     },
     /// The run asked for an end by a control value.
     Steered {

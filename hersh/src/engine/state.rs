@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) settled: u64,
     /// True when a variable changed since the last run began.
     pub(crate) changed: bool,
+    /// True when the run whose changes are being saved asked for another run.
+    pub(crate) again: bool,
     /// What the last run carried, if it is not committed.
     pub(crate) carried: Carried,
     /// True when the last signal that a run carried was a settlement.
@@ -141,6 +143,7 @@ impl State {
             waiting: 0,
             settled: 0,
             changed: false,
+            again: false,
             carried: Carried::Nothing,
             settlement_was_last: false,
         }

@@ -90,6 +90,7 @@ impl State {
             let failures = self.failures;
             cx.emit(Effect::Note(Note::Recovered { failures }));
         }
+        self.changed |= std::mem::take(&mut self.again);
         if std::mem::take(&mut self.carried) == Carried::Settlement {
             self.settled -= 1;
         }
@@ -101,6 +102,7 @@ impl State {
 
     /// Waits for the next try, or gives up, after a run failed.
     pub(super) fn failed(&mut self, reason: &Reason, cx: &mut StepContext<Effect>) {
+        self.again = false;
         self.failures = self.failures.saturating_add(1);
         let (after_ms, heavy) = match self.policy.recovery.after(self.failures) {
             Verdict::Retry { after_ms } => (after_ms, false),

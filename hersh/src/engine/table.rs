@@ -137,3 +137,18 @@ fn a_failed_runs_settlement_comes_again_in_the_retry() {
     assert_eq!(bench.state.settled, 0);
     assert_eq!(bench.asks(), [SIGNAL_RUN]);
 }
+
+#[test]
+fn a_run_that_asks_for_another_has_it_once_it_is_saved() {
+    let mut bench = Bench::ready();
+    bench.step(Event::VariablesChanged);
+    let (changed, again) = (true, true);
+    bench.end_run(Outcome::Succeeded { changed, again });
+    assert_eq!(bench.asks(), [Effect::Save]);
+    let (op, result) = (bench.op(), Ok(()));
+    bench.step(Event::Saved { op, result });
+    let (kind, carries) = (RunKind::Signal, Carried::Nothing);
+    assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
+    bench.succeed(false);
+    assert_eq!(bench.state.phase, Phase::Ready);
+}

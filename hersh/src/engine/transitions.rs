@@ -79,12 +79,18 @@ impl State {
             | Phase::Ended { .. } => return,
         };
         match (outcome, asked) {
-            (Outcome::Succeeded { changed: true }, None) => self.save(AfterSave::Continue, cx),
-            (Outcome::Succeeded { changed: false }, None) => self.succeeded(cx),
-            (Outcome::Succeeded { changed: true }, Some(ending)) => {
+            (Outcome::Succeeded { changed, again }, None) => {
+                self.again = again;
+                if changed {
+                    self.save(AfterSave::Continue, cx);
+                } else {
+                    self.succeeded(cx);
+                }
+            }
+            (Outcome::Succeeded { changed: true, .. }, Some(ending)) => {
                 self.save(AfterSave::Clean(ending), cx);
             }
-            (Outcome::Succeeded { changed: false }, Some(ending)) => self.clean(ending, cx),
+            (Outcome::Succeeded { changed: false, .. }, Some(ending)) => self.clean(ending, cx),
             (Outcome::Steered { ending, changed }, asked) => {
                 let ending = asked.map_or(ending.clone(), |asked| asked.stronger(ending));
                 if changed {

@@ -11,6 +11,8 @@
 //! | a rhythm of the calendar, over restarts: weekdays at 9:30 in New York | [`Context::every`] |
 //! | a time, or some time from now, over restarts | [`Context::at`], [`Context::after`] |
 //! | something to watch only for a while: an open order, an upload | a name for each, and [`Context::unwatch`] when it is over |
+//! | work in pieces, each committed by itself | [`Context::run_again`] |
+//! | a callback of another library that has news | [`Context::sender`] |
 //! | a client, a table, a parsed file, needed in every run | [`Context::memo`], [`Context::memo_async`] |
 //! | what must survive a restart | [`Context::set`], [`Context::update`], [`Context::remove`] |
 //! | what only this life of the program needs | a variable that the closure captures |

@@ -1,4 +1,5 @@
-//! What the journal says of effects and timers: what a run asked for, the outcome that it took in, what was due.
+//! What the journal says of a run beside its inputs and changes: what it asked for, the outcome that it took in,
+//! which timers were due.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::EffectId;
 use crate::store::{OpenEffect, Progress, Settlement};
 
-/// What a run had to do with effects and timers.
+/// What a run asked for, the outcome that it took in, and the timers that were due.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordedActs {
     /// The outcome that the run took in.
@@ -18,6 +19,8 @@ pub(crate) struct RecordedActs {
     pub(crate) cancelled: Vec<EffectId>,
     /// The timers that were due. A replay finds them by itself: they are here for people.
     pub(crate) timers: Vec<Arc<str>>,
+    /// Whether the run asked for another run.
+    pub(crate) again: bool,
 }
 
 /// An effect that a run asked for.
@@ -47,10 +50,9 @@ pub(crate) struct RecordedSettlement {
 }
 
 impl RecordedActs {
-    /// Returns whether the run had nothing to do with effects or timers.
+    /// Returns whether the run has nothing of this.
     pub(crate) fn is_empty(&self) -> bool {
-        let asks = self.asked.is_empty() && self.cancelled.is_empty();
-        asks && self.settled.is_none() && self.timers.is_empty()
+        *self == Self::default()
     }
 }
 

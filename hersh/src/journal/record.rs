@@ -23,7 +23,7 @@ pub(crate) const OLDEST_VERSION: u32 = 1;
 pub(crate) enum Entry {
     /// The first entry of each part.
     Began(Box<Part>),
-    /// A run that ended and had nothing to do with effects or timers.
+    /// A run that ended, without [`RecordedActs`].
     Run(Box<RecordedRun>),
     /// The last entry of a session, if the session ended well enough to write it.
     Ended {
@@ -34,7 +34,7 @@ pub(crate) enum Entry {
     },
     /// The open effects at the beginning of a part.
     Effects(LedgerOutline),
-    /// A run that ended and had to do with effects or timers.
+    /// A run that ended, with [`RecordedActs`].
     ActingRun(Box<RecordedRun>, Box<RecordedActs>),
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct RecordedRun {
     pub(crate) logs: Vec<Arc<str>>,
     /// How many more lines the run logged than are kept here.
     pub(crate) logs_left_out: u64,
-    /// What the run had to do with effects and timers; written beside the run, if anything.
+    /// What else belongs to the run; written beside it, if anything.
     #[serde(skip)]
     pub(crate) acts: RecordedActs,
 }

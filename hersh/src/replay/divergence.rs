@@ -54,9 +54,9 @@ pub enum Difference {
         /// The JSON that was set now, if it was.
         seen: Option<String>,
     },
-    /// An effect that the run asked for or cancelled.
+    /// An effect that the run asked for or cancelled, or another run that it asked for.
     Effect {
-        /// The number of the effect among those of this run, from 1.
+        /// The place among all that this run asked for, from 1.
         place: usize,
         /// What was recorded as asked for, if anything.
         expected: Option<String>,
@@ -216,7 +216,8 @@ fn asks(acts: &RecordedActs) -> Vec<String> {
         }
     });
     let cancelled = acts.cancelled.iter().map(|id| format!("cancel {id}"));
-    asked.chain(cancelled).collect()
+    let again = acts.again.then(|| "another run".to_owned());
+    asked.chain(cancelled).chain(again).collect()
 }
 
 /// Returns what caused a run.

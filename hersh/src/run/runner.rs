@@ -149,7 +149,10 @@ where
             self.recorder.settle(&self.cx, None);
         }
         let (outcome, failure) = match returned {
-            RunReturn::Well => (Outcome::Succeeded { changed }, None),
+            RunReturn::Well => {
+                let again = self.cx.wants_again();
+                (Outcome::Succeeded { changed, again }, None)
+            }
             RunReturn::Steered(ending) => {
                 let reason = ending.reason.clone();
                 (Outcome::Steered { ending, changed }, Some(reason))

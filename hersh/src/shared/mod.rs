@@ -13,6 +13,7 @@ mod health;
 mod heartbeat;
 mod logbook;
 mod memos;
+mod sender;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ use heartbeat::{Heartbeat, PollGuard};
 pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
 pub(crate) use logbook::{Logbook, RunResult};
 pub(crate) use memos::{MemoInfo, Memos};
+pub use sender::Sender;
 #[cfg(feature = "api")]
 pub(crate) use signals::RECENT_LIMIT;
 use signals::RecentSignals;

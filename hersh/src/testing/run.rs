@@ -21,6 +21,8 @@ pub struct Run {
     pub asked: Vec<Asked>,
     /// The effects that the run cancelled, in order; empty when it failed.
     pub cancelled: Vec<EffectId>,
+    /// Whether the run asked for another run.
+    pub again: bool,
     /// How many random numbers the run drew.
     pub draws: u64,
 }
@@ -155,6 +157,7 @@ impl Run {
                 })
                 .collect(),
             cancelled: run.acts.cancelled,
+            again: run.acts.again,
             draws: run.draws,
         }
     }

@@ -26,6 +26,7 @@ use rustc_hash::FxHashMap;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::HookError;
+use crate::Sender;
 use crate::error::check_key;
 use crate::inbox::Intake;
 use crate::journal::RunCapture;
@@ -68,6 +69,8 @@ pub struct Context {
     run: u64,
     now: SystemTime,
     in_cleanup: bool,
+    /// True once the run asked for another run.
+    again: bool,
 }
 
 /// The causes of a run. One run may have several.
@@ -267,6 +270,53 @@ impl Context {
             Sources::Live => true,
             Sources::Scripted { .. } => false,
         }
+    }
+
+    /// Returns a handle that sends messages to this watcher, for a task or a thread of the program's own: a
+    /// client's callback, a hook of another library. It keeps nothing alive: once the watcher is over, it sends
+    /// no more.
+    ///
+    /// ```
+    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// # struct Client;
+    /// # impl Client { fn on_news(&self, _: impl Fn(&str) + Send + 'static) {} }
+    /// let sender = cx.sender();
+    /// cx.memo("client", || {
+    ///     let client = Client;
+    ///     client.on_news(move |news| drop(sender.send(news)));
+    ///     client
+    /// })?;
+    /// # Ok(())
+    /// # });
+    /// ```
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        match self.sources {
+            Sources::Live => Sender::to(self.shared.clone()),
+            Sources::Scripted { .. } => Sender::to_nobody(),
+        }
+    }
+
+    /// Asks for another run, once this one is committed, whether or not another signal comes: for work in pieces,
+    /// each committed by itself. When this run fails, nothing was asked for. The process may end before the other
+    /// run begins; the first run of the next life finds what this one has committed.
+    ///
+    /// ```
+    /// # let mut test = hersh::testing::Test::new(async |cx: &mut hersh::Context| -> hersh::Result {
+    /// let mut left: u64 = cx.value("left")?.unwrap_or(1_000);
+    /// left -= left.min(400);
+    /// cx.set("left", &left)?;
+    /// if left > 0 {
+    ///     cx.run_again();
+    /// }
+    /// # Ok(())
+    /// # });
+    /// # assert!(test.start().ok().again);
+    /// # assert!(test.signals().run().ok().again);
+    /// # assert!(!test.signals().run().ok().again);
+    /// ```
+    pub fn run_again(&mut self) {
+        self.again = true;
     }
 
     /// Returns the number of this run, 1 for the first.

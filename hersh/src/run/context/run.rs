@@ -62,6 +62,7 @@ impl Context {
             run: 0,
             now,
             in_cleanup: false,
+            again: false,
         }
     }
 
@@ -142,6 +143,7 @@ impl Context {
             logs: std::mem::take(&mut taken.logs),
             logs_left_out: taken.logs_left_out,
             acts: RecordedActs {
+                again: self.again,
                 timers: self.due.keys().cloned().collect(),
                 ..self.asks.record()
             },
@@ -178,9 +180,15 @@ impl Context {
 
     /// Forgets what the run changed.
     pub(crate) fn discard(&mut self) {
+        self.again = false;
         self.store.discard();
         self.asks.discard();
         self.timers.discard();
+    }
+
+    /// Returns whether the run asked for another run.
+    pub(crate) fn wants_again(&self) -> bool {
+        self.again
     }
 
     /// Prepares for the cleanup function.
@@ -197,6 +205,7 @@ impl Context {
     fn set_run(&mut self, run: u64, kind: RunKind, now: SystemTime) {
         self.run = run;
         self.now = now;
+        self.again = false;
         self.reseed(run);
         self.triggered.init = kind == RunKind::Init;
         self.triggered.recovery = kind == RunKind::Recover;

@@ -203,3 +203,52 @@ async fn a_full_queue_and_an_ended_watcher_are_typed_errors() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn work_in_pieces_goes_on_until_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let managed = async |cx: &mut Context| -> crate::Result {
+        let left = cx.update("left", |left: Option<u64>| {
+            Some(left.map_or(5, |left| left - 1))
+        })?;
+        if left.is_some_and(|left| left > 0) {
+            cx.run_again();
+        }
+        if left == Some(3) && !cx.triggered().recovery {
+            return Err(Error::msg("a piece that fails is made again"));
+        }
+        Ok(())
+    };
+    play(plain().state_dir(folder.path()), managed, async |watcher| {
+        pass(60_000).await;
+        assert_eq!(watcher.value("left"), Ok(Some(Some(0_u64))));
+        assert_eq!(watcher.status().runs, 7);
+        watcher.stop("done");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_from_inside_sends_and_keeps_nothing_alive() {
+    let notes = Notes::new();
+    let seen = notes.clone();
+    let kept = Rc::new(RefCell::new(None));
+    let keeps = kept.clone();
+    let managed = async move |cx: &mut Context| -> crate::Result {
+        let sender = cx.sender();
+        match cx.message() {
+            Some(message) => seen.add(message.as_ref()),
+            None => sender.send("from inside")?,
+        }
+        keeps.replace(Some(sender));
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        pass(10).await;
+        watcher.stop("done");
+    })
+    .await;
+    assert_eq!(notes.texts(), ["from inside"]);
+    let sender = kept.take().unwrap();
+    assert_eq!(sender.send("late"), Err(SendError::NotRunning));
+}
