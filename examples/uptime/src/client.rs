@@ -1,11 +1,12 @@
-//! Asks one web server once.
+//! Asks a web server once, and tells one the news.
 
 use std::error::Error;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::Uri;
+use hersh::EffectId;
+use http_body_util::Full;
+use hyper::{Request, Uri};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde::{Deserialize, Serialize};
@@ -20,12 +21,29 @@ pub struct Answer {
 }
 
 /// Asks over HTTP, with a new connection each time: that one can be made is part of being well.
-pub(crate) struct Client(legacy::Client<HttpConnector, Empty<Bytes>>);
+pub(crate) struct Client(legacy::Client<HttpConnector, Full<Bytes>>);
 
 impl Client {
     pub(crate) fn new() -> Self {
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         Self(builder.pool_max_idle_per_host(0).build_http())
+    }
+
+    /// Posts the news, with the id by which the other side knows news that comes again.
+    ///
+    /// # Errors
+    /// Why there was no answer, or which answer says that the news was not taken.
+    pub(crate) async fn tell(&self, url: &Uri, id: EffectId, news: String) -> hersh::Result {
+        let request = Request::post(url)
+            .header("content-type", "text/plain; charset=utf-8")
+            .header("idempotency-key", id.to_string())
+            .body(Full::from(news))?;
+        let reply = self.0.request(request).await;
+        let status = reply.map_err(|error| innermost(&error))?.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(hersh::Error::msg(format!("it answers {status}")))
     }
 
     /// # Errors

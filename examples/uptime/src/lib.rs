@@ -1,16 +1,22 @@
-//! Asks web servers whether they are well, and tells when one goes down and comes back.
+//! Asks web servers whether they are well, and tells when one goes down and comes back: in the log, and to a web
+//! server that is there for that.
 
 mod client;
 mod history;
 mod settings;
 
-use hersh::{Context, Result};
+use std::time::Duration;
+
+use hersh::{Context, Policy, Result};
 
 pub use client::Answer;
 pub use history::History;
 
 use client::Client;
 use settings::Settings;
+
+/// How long news is posted again that was not taken. Later it is no news.
+const NEWS_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// The managed function: runs at the start, for each answer of a target, and for each message.
 ///
@@ -23,6 +29,24 @@ pub async fn uptime(cx: &mut Context) -> Result {
     let message = cx.message();
     let report = message.as_deref() == Some("report");
 
+    let (teller, notify) = (client.clone(), settings.notify.clone());
+    let policy = Policy::at_least_once()
+        .within(NEWS_AGE)
+        .timeout(Duration::from_secs(10));
+    let news = cx.effects(
+        "news",
+        policy,
+        async move |id, news: String| match &notify {
+            Some(url) => teller.tell(url, id, news).await,
+            None => Ok(()),
+        },
+    )?;
+    if let Some(told) = news.settled(cx)?
+        && let Err(why) = told.outcome.result()
+    {
+        cx.log(format!("not told: {}: {why}", told.input));
+    }
+
     for target in settings.targets {
         let name = target.name;
         let client = client.clone();
@@ -32,8 +56,13 @@ pub async fn uptime(cx: &mut Context) -> Result {
         let mut history: History = cx.value(&name)?.unwrap_or_default();
         if answer.is_triggered(cx) {
             let fault = answer.error();
-            if let Some(news) = history.add(answer.as_ref(), fault, cx.now()) {
-                cx.log(format!("{name} {news}"));
+            if let Some(change) = history.add(answer.as_ref(), fault, cx.now()) {
+                let line = format!("{name} {change}");
+                cx.log(&line);
+                if settings.notify.is_some() {
+                    // What is told of one server comes in its order.
+                    cx.start_in_order(&news, &name, &line)?;
+                }
             }
             cx.set(&name, &history)?;
         }

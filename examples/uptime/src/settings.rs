@@ -5,10 +5,12 @@ use std::time::Duration;
 use hersh::{Context, Control, INTERVAL_MAX, INTERVAL_MIN};
 use hyper::Uri;
 
-/// Which web servers to ask, and how often.
+/// Which web servers to ask, how often, and who is told.
 pub(crate) struct Settings {
     pub(crate) targets: Vec<Target>,
     pub(crate) interval: Duration,
+    /// Where the news is posted to, if anywhere.
+    pub(crate) notify: Option<Uri>,
 }
 
 /// A web server.
@@ -19,7 +21,8 @@ pub(crate) struct Target {
 }
 
 impl Settings {
-    /// Reads `TARGETS`, addresses with commas between them, and `INTERVAL`, by default 30 s.
+    /// Reads `TARGETS`, addresses with commas between them, `INTERVAL`, by default 30 s, and `NOTIFY`, an address,
+    /// by default none.
     ///
     /// # Errors
     /// A wish to crash, because no later run could do better.
@@ -49,7 +52,20 @@ impl Settings {
             .ok_or_else(|| {
                 Control::crash(format!("INTERVAL is {asked:?}: give a time, such as 30s"))
             })?;
-        Ok(Self { targets, interval })
+        let notify = match cx.env("NOTIFY").as_deref() {
+            None | Some("") => None,
+            Some(text) => Some(target(text).ok_or_else(|| {
+                let example = "http://example.net/news";
+                Control::crash(format!(
+                    "NOTIFY is {text:?}: give an address, such as {example}"
+                ))
+            })?),
+        };
+        Ok(Self {
+            targets,
+            interval,
+            notify: notify.map(|target| target.url),
+        })
     }
 }
 

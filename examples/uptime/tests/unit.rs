@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hersh::testing::{Setup, Test};
-use hersh::{Context, EndKind, Result};
+use hersh::{Context, EndKind, Outcome, Result};
 use uptime::{Answer, History, uptime};
 
 const WELL: Answer = Answer {
@@ -94,6 +94,43 @@ fn a_message_that_it_does_not_know_is_told() {
     let mut test = watching("http://example.com");
     test.start().ok();
     assert_eq!(test.message("hello").ok().log(), "\"hello\" is not: report");
+}
+
+#[test]
+fn changes_are_posted_in_order_and_news_that_nobody_took_is_told() {
+    let setup = Setup::new()
+        .env("TARGETS", "http://example.com")
+        .env("NOTIFY", "http://example.net/news");
+    let mut test = Test::with(setup, uptime);
+    test.start().ok();
+    let up = test.change("example.com", &WELL).ok();
+    assert_eq!(up.asked[0].input, "example.com is up");
+    assert_eq!(up.asked[0].key.as_deref(), Some("example.com"));
+    assert_eq!(test.change("example.com", &WELL).ok().asked, []);
+    let down = test.fail("example.com", "no route").ok();
+    assert_eq!(
+        test.settle(up.asked[0].id, Outcome::Done(()))
+            .ok()
+            .logs
+            .len(),
+        0
+    );
+    let error = "it answers 500".to_owned();
+    let refused = test.settle(down.asked[0].id, Outcome::<()>::Failed { error });
+    let line = "not told: example.com is down: no route: it answers 500";
+    assert_eq!(refused.ok().log(), line);
+}
+
+#[test]
+fn an_address_for_news_that_makes_no_sense_ends_it_at_once() {
+    let setup = Setup::new()
+        .env("TARGETS", "http://example.com")
+        .env("NOTIFY", "example.net");
+    let ending = Test::with(setup, uptime).start().ending();
+    assert!(
+        ending.reason.starts_with("NOTIFY is \"example.net\": give"),
+        "{ending}"
+    );
 }
 
 #[test]
