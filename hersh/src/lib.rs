@@ -72,7 +72,7 @@
 //!
 //! With `HERSH_JOURNAL_DIR=journal` every run is recorded. `HERSH_REPLAY=journal cargo run`, or
 //! [`replay`] in a test, makes the same runs again with the program as it is now, and names the
-//! first run that differs. Neither acts on the world, because no run does: the engine acts on what runs
+//! first run that differs; [`compare`] goes on and sums up, for a changed strategy. Neither acts on the world, because no run does: the engine acts on what runs
 //! ask for.
 //!
 //! # Embedded
@@ -154,11 +154,13 @@ pub use inbox::{
     MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES, SendError, Shown, Watchable,
 };
 pub use journal::JournalLimits;
-pub use replay::{Difference, Divergence, ReplayError, Replayed};
+pub use replay::{
+    Comparison, Counts, DIFFERENCE_LIMIT, Difference, Divergence, ReplayError, Replayed,
+};
 pub use run::{Context, Effects, Timer, Triggered, Watched, blocking};
 pub use shared::{
     LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Sender, Status,
 };
 pub use sources::Tick;
 pub use store::{EffectId, EffectIdError};
-pub use watcher::{Builder, Watcher, main, replay};
+pub use watcher::{Builder, Watcher, compare, main, replay};

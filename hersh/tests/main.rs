@@ -70,7 +70,11 @@ fn a_journal_from_the_environment_replays_with_its_own_codes() {
     let replaying = || builder().env([("HERSH_REPLAY", path)]);
     assert_eq!(replaying().main(wish("hello")), ExitCode::SUCCESS);
     assert_eq!(replaying().main(wish("goodbye")), ExitCode::from(4));
+    let comparing = || builder().env([("HERSH_COMPARE", path)]);
+    assert_eq!(comparing().main(wish("hello")), ExitCode::SUCCESS);
+    assert_eq!(comparing().main(wish("goodbye")), ExitCode::from(4));
     let part = folder.path().join("000000000001.journal");
     std::fs::write(part, "something else").unwrap();
     assert_eq!(replaying().main(wish("hello")), ExitCode::from(2));
+    assert_eq!(comparing().main(wish("hello")), ExitCode::from(2));
 }

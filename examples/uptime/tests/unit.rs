@@ -97,7 +97,7 @@ fn a_message_that_it_does_not_know_is_told() {
 }
 
 #[test]
-fn changes_are_posted_in_order_and_news_that_nobody_took_is_told() {
+fn changes_are_posted_and_news_that_nobody_took_is_told() {
     let setup = Setup::new()
         .env("TARGETS", "http://example.com")
         .env("NOTIFY", "http://example.net/news");

@@ -183,6 +183,14 @@ impl RecordedOutcome {
         }
     }
 
+    /// Returns whether the run, or its save, was cut short from outside.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        match self {
+            Self::TimedOut | Self::Dropped | Self::Unsaved { .. } => true,
+            Self::Succeeded | Self::Steered { .. } | Self::Failed { .. } => false,
+        }
+    }
+
     /// Returns whether the changes of the run count.
     pub(crate) fn keeps_changes(&self) -> bool {
         match self {

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! journal ─► inputs of a run ──► rehearsal ──► what the run did ─┐
-//!        └─► results of that run ────────────────────────────────┴─► divergence
+//!        └─► results of that run ────────────────────────────────┴─► divergence, or comparison
 //! ```
+//! A replay ends at the first difference. A comparison goes on with what the function did, and sums up.
 
+mod comparison;
 mod divergence;
 mod rehearsal;
 
@@ -15,11 +17,14 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 
+pub(crate) use comparison::compare;
+pub use comparison::{Comparison, Counts, DIFFERENCE_LIMIT};
 pub use divergence::{Difference, Divergence};
-pub(crate) use rehearsal::Rehearsal;
+pub(crate) use rehearsal::{Keeps, Rehearsal};
 
 use crate::base::panics::panic_text;
 use crate::journal::{Entry, Journal, LocatedEntry, ReadError};
+use crate::store::Values;
 use crate::{Context, Error};
 
 /// A journal that was replayed to its end, without a difference.
@@ -68,7 +73,7 @@ pub(crate) struct Settings {
     pub(crate) run_timeout: Duration,
 }
 
-/// Replays on a thread of its own, so that it may be called from async code.
+/// Replays to the first difference.
 pub(crate) fn run<F, E>(
     path: PathBuf,
     settings: Settings,
@@ -78,6 +83,13 @@ where
     F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
     E: Into<Error> + 'static,
 {
+    on_a_thread(async move || follow(&path, settings, managed).await)
+}
+
+/// Does work on a thread of its own, so that it may be asked for from async code.
+fn on_a_thread<T: Send + 'static>(
+    work: impl AsyncFnOnce() -> Result<T, ReplayError> + Send + 'static,
+) -> Result<T, ReplayError> {
     let failed = |error: String| ReplayError::Thread { error };
     let thread = std::thread::Builder::new().name("hersh-replay".into());
     let work = move || {
@@ -87,7 +99,7 @@ where
             .build()
             .map_err(|error| failed(error.to_string()))?;
         let local = LocalSet::new();
-        local.block_on(&runtime, follow(&path, settings, managed))
+        local.block_on(&runtime, work())
     };
     let thread = thread
         .spawn(work)
@@ -97,17 +109,19 @@ where
         .unwrap_or_else(|panic| Err(failed(panic_text(&*panic))))
 }
 
+/// Returns the error of a journal that cannot be read after so many runs.
+fn unreadable(runs: u64) -> impl FnOnce(ReadError) -> ReplayError {
+    move |error| ReplayError::Unreadable {
+        message: error.to_string(),
+        runs,
+    }
+}
+
 async fn follow<F, E>(path: &Path, settings: Settings, managed: F) -> Result<Replayed, ReplayError>
 where
     F: AsyncFnMut(&mut Context) -> Result<(), E>,
     E: Into<Error>,
 {
-    let unreadable = |runs: u64| {
-        move |error: ReadError| ReplayError::Unreadable {
-            message: error.to_string(),
-            runs,
-        }
-    };
     let journal = Journal::open(path).map_err(unreadable(0))?;
     let mut replayed = Replayed {
         watcher: journal.began.watcher.clone(),
@@ -138,7 +152,7 @@ where
             Entry::Effects(_) => {}
             Entry::Ended { ending, .. } => replayed.ending = Some(ending),
             Entry::Run(recorded) => {
-                let seen = rehearsal.run(&recorded).await;
+                let seen = rehearsal.run(&recorded, Keeps::AsRecorded).await;
                 divergence::check(&recorded, seen).map_err(|difference| {
                     let found = Divergence::new(&recorded, difference, file, offset);
                     ReplayError::Diverged(Box::new(found))
@@ -151,9 +165,15 @@ where
         }
     }
     replayed.torn_bytes = entries.torn_bytes();
-    for (key, json) in rehearsal.cx.shared.committed.values().iter() {
-        let value = serde_json::from_str(json).unwrap_or(serde_json::Value::Null);
-        replayed.context.insert(key.clone(), value);
-    }
+    replayed.context = shown(&rehearsal.cx.shared.committed.values());
     Ok(replayed)
+}
+
+/// Returns a context for people.
+fn shown(values: &Values) -> BTreeMap<Arc<str>, serde_json::Value> {
+    let value = |json: &str| serde_json::from_str(json).unwrap_or(serde_json::Value::Null);
+    let pairs = values.iter();
+    pairs
+        .map(|(key, json)| (key.clone(), value(json)))
+        .collect()
 }

@@ -28,6 +28,15 @@ pub(crate) struct Rehearsal<F> {
     run_timeout: Duration,
 }
 
+/// Which runs of a rehearsal are committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// Those that succeed and succeeded when they were recorded.
+    AsRecorded,
+    /// Those that succeed, unless they were cut short when they were recorded.
+    AsNow,
+}
+
 /// What a run did.
 pub(crate) struct RehearsedRun {
     /// The run, with its results of this rehearsal in place of the recorded ones.
@@ -77,7 +86,11 @@ where
     ///
     /// # Errors
     /// When an update is no value of its variable.
-    pub(crate) async fn run(&mut self, recorded: &RecordedRun) -> Result<RehearsedRun, String> {
+    pub(crate) async fn run(
+        &mut self,
+        recorded: &RecordedRun,
+        keeps: Keeps,
+    ) -> Result<RehearsedRun, String> {
         self.cx.begin_recorded(recorded)?;
         let (managed, cx) = (&mut self.managed, &mut self.cx);
         let work = async move { RunReturn::of(managed(cx).await) };
@@ -95,15 +108,19 @@ where
                 outcome
             }
         };
-        let keeps = outcome.keeps_changes();
-        if !keeps {
+        let succeeds = outcome.keeps_changes();
+        if !succeeds {
             self.cx.discard();
         }
         let run = self.cx.record(recorded.kind, outcome);
         let mut run = run.unwrap_or_else(|| recorded.clone());
         run.updates.clone_from(&recorded.updates);
-        // A recorded run whose changes could not be saved left no trace either.
-        if keeps && recorded.outcome.keeps_changes() {
+        let counts = match keeps {
+            // A recorded run whose changes could not be saved left no trace either.
+            Keeps::AsRecorded => recorded.outcome.keeps_changes(),
+            Keeps::AsNow => !recorded.outcome.is_cut_short(),
+        };
+        if succeeds && counts {
             self.commit(recorded);
         } else {
             self.cx.discard();

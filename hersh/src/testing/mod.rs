@@ -55,7 +55,7 @@ use crate::engine::RunKind;
 use crate::journal::{
     Part, RecordedActs, RecordedOutcome, RecordedRun, RecordedSettlement, RecordedUpdate, VERSION,
 };
-use crate::replay::Rehearsal;
+use crate::replay::{Keeps, Rehearsal};
 use crate::{Context, Error};
 
 /// The time at which tests begin: 2026-01-01T00:00:00Z.
@@ -227,7 +227,7 @@ where
                 ..RecordedActs::default()
             },
         };
-        let work = self.rehearsal.run(&inputs);
+        let work = self.rehearsal.run(&inputs, Keeps::AsRecorded);
         let seen = match self.local.block_on(&self.runtime, work) {
             Ok(seen) => seen,
             Err(what) => panic!("a value does not fit its variable: {what}"),

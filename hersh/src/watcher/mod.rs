@@ -8,7 +8,9 @@
 //! ```
 
 mod builder;
+mod exit_codes;
 mod program;
+mod replaying;
 mod start;
 mod thread;
 
@@ -31,7 +33,8 @@ use crate::store::decode;
 use crate::{EndKind, Ending, HookError, LogLine, SendError, Status};
 
 pub use builder::Builder;
-pub use program::{main, replay};
+pub use program::main;
+pub use replaying::{compare, replay};
 use thread::engine_lost;
 pub(crate) use thread::finish;
 

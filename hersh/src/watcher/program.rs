@@ -1,14 +1,16 @@
 //! A program that is one watcher and nothing else: environment, signals, exit code.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::exit_codes::{EXIT_CRASHED, EXIT_KILLED, EXIT_NOT_STARTED};
+use super::replaying::{compare_exit, replay_exit};
 use crate::shared::{Level, LogKind, Logbook};
-use crate::{Builder, Context, EndKind, Ending, Error, ReplayError, Replayed, Watcher};
+use crate::{Builder, Context, EndKind, Ending, Error, Watcher};
 
 /// Environment variable for the name of the watcher; default the program's file name.
 const ENV_ID: &str = "HERSH_WATCHER_ID";
@@ -26,6 +28,8 @@ const ENV_STATE_DIR: &str = "HERSH_STATE_DIR";
 const ENV_JOURNAL_DIR: &str = "HERSH_JOURNAL_DIR";
 /// Environment variable for a journal that is replayed instead of serving.
 const ENV_REPLAY: &str = "HERSH_REPLAY";
+/// Environment variable for a journal that is compared with instead of serving.
+const ENV_COMPARE: &str = "HERSH_COMPARE";
 /// Environment variable for the time from the stop signal to the forced end, milliseconds.
 const ENV_STOP_GRACE: &str = "HERSH_STOP_GRACE_MS";
 
@@ -39,15 +43,6 @@ const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(9);
 /// Longest time that writing the last line may take.
 const LAST_LINE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Exit code after a crash, or when the program did not stop within the grace period.
-const EXIT_CRASHED: u8 = 1;
-/// Exit code when the watcher could not be started.
-const EXIT_NOT_STARTED: u8 = 2;
-/// Exit code after [`crate::Control::Kill`].
-const EXIT_KILLED: u8 = 3;
-/// Exit code when a replay differs from its journal.
-const EXIT_DIVERGED: u8 = 4;
-
 /// Runs a watcher as a whole program, with its settings from the environment. Call it from a plain
 /// `main`, outside any async runtime.
 ///
@@ -58,7 +53,8 @@ const EXIT_DIVERGED: u8 = 4;
 /// `HERSH_STOP_GRACE_MS` (default 9,000); a second signal ends it at once.
 ///
 /// With `HERSH_REPLAY` set to a journal, nothing is served: the journal is replayed, and the last
-/// line says whether all runs were as recorded ([`crate::replay`]). No effect is acted on.
+/// line says whether all runs were as recorded ([`crate::replay`]). With `HERSH_COMPARE` set to one, each run
+/// that differs has a line, and the last ones sum up ([`crate::compare`]). No effect is acted on.
 ///
 /// Exit code: 0 stopped as asked (or replayed as recorded), 1 crashed or did not stop in time, 2
 /// could not start (or the journal cannot be read), 3 ended by [`crate::Control::Kill`], 4 a
@@ -69,39 +65,6 @@ where
     E: Into<Error> + 'static,
 {
     Watcher::from_env().main(managed)
-}
-
-/// Replays a journal with this managed function, as fast as it can, and compares every run:
-/// its outcome, what it changed in the durable context, what it logged, which effects it asked for, how many
-/// random numbers it drew. No source runs and no time passes: runs that wait for a timer wait for nothing.
-///
-/// `journal` is a folder that a watcher recorded to ([`crate::Builder::journal_dir`]); its newest
-/// session is replayed. Or `journal` is one part of such a folder; its session is replayed from
-/// that part on. [`Context::env`] shows this process's environment.
-///
-/// Effects are not acted on: their outcomes come from the journal. Whatever a run does to the world by itself,
-/// a replay does again: ask for effects instead ([`Context::effects`]). Time in a
-/// replay is virtual: it jumps to the next timer, so a request to the world may time out at once.
-///
-/// A replay from a later part agrees only if the function keeps everything from run to run in the
-/// durable context, and nothing in variables that its closure captured.
-///
-/// ```no_run
-/// # async fn managed(_: &mut hersh::Context) -> hersh::Result { Ok(()) }
-/// let replayed = hersh::replay("/state/journal", managed)?;
-/// println!("{} runs, all as recorded", replayed.runs);
-/// # Ok::<(), hersh::ReplayError>(())
-/// ```
-///
-/// # Errors
-/// [`ReplayError::Diverged`] at the first run that differs: its number, what woke it, what was
-/// recorded, what was seen. [`ReplayError::Unreadable`] when there is no journal, or a damaged one.
-pub fn replay<F, E>(journal: impl AsRef<Path>, managed: F) -> Result<Replayed, ReplayError>
-where
-    F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
-    E: Into<Error> + 'static,
-{
-    Watcher::from_env().replay(journal, managed)
 }
 
 impl Watcher {
@@ -151,6 +114,13 @@ impl Builder {
         if let Some(journal) = self.env.get(ENV_REPLAY).cloned() {
             let (code, level, message) = replay_exit(self.replay(journal, managed));
             say(level, &message);
+            return ExitCode::from(code);
+        }
+        if let Some(journal) = self.env.get(ENV_COMPARE).cloned() {
+            let (code, lines) = compare_exit(self.compare(journal, managed));
+            for (level, line) in lines {
+                say(level, &line);
+            }
             return ExitCode::from(code);
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -230,28 +200,6 @@ where
         () = tokio::time::sleep(grace) => {
             let limit_ms = grace.as_millis();
             Err((EXIT_CRASHED, format!("did not stop within {limit_ms} ms after {name}")))
-        }
-    }
-}
-
-/// Returns what a replay says at its end, and with which exit code and level.
-fn replay_exit(result: Result<Replayed, ReplayError>) -> (u8, Level, String) {
-    match result {
-        Ok(replayed) => {
-            let runs = replayed.runs;
-            let torn = match replayed.torn_bytes {
-                0 => String::new(),
-                bytes => format!("; a crash left {bytes} bytes of one more entry"),
-            };
-            (
-                0,
-                Level::Info,
-                format!("replayed {runs} runs, all as recorded{torn}"),
-            )
-        }
-        Err(error @ ReplayError::Diverged(_)) => (EXIT_DIVERGED, Level::Error, error.to_string()),
-        Err(error @ (ReplayError::Unreadable { .. } | ReplayError::Thread { .. })) => {
-            (EXIT_NOT_STARTED, Level::Error, error.to_string())
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::run::{Recorder, Session, WatcherParts};
 use crate::shared::{Level, LogKind};
 use crate::shared::{Logbook, Shared};
 use crate::store::{Kept, Ledger, StateDir, Store};
-use crate::{Context, Error, ReplayError, Replayed, StartError};
+use crate::{Comparison, Context, Error, ReplayError, Replayed, StartError};
 
 /// Longest time that writing the durable context may take.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,11 +70,31 @@ impl Builder {
         F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
         E: Into<Error> + 'static,
     {
-        let settings = replay::Settings {
+        replay::run(journal.as_ref().into(), self.for_replay(), managed)
+    }
+
+    /// Compares a changed function with a journal, with these settings: see [`crate::compare`]. Of the settings
+    /// only the environment and the time-out of runs count.
+    ///
+    /// # Errors
+    /// As [`crate::compare`].
+    pub fn compare<F, E>(
+        self,
+        journal: impl AsRef<Path>,
+        managed: F,
+    ) -> Result<Comparison, ReplayError>
+    where
+        F: AsyncFnMut(&mut Context) -> Result<(), E> + Send + 'static,
+        E: Into<Error> + 'static,
+    {
+        replay::compare(journal.as_ref().into(), self.for_replay(), managed)
+    }
+
+    fn for_replay(self) -> replay::Settings {
+        replay::Settings {
             env: self.env,
             run_timeout: self.run_timeout,
-        };
-        replay::run(journal.as_ref().into(), settings, managed)
+        }
     }
 
     /// Opens what the watcher needs.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::{Difference, JournalLimits, ReplayError, Replayed, replay};
+use crate::{Counts, Difference, JournalLimits, ReplayError, Replayed, compare, replay};
 
 /// What a bot does otherwise than the recorded one.
 #[derive(Clone, Copy, PartialEq)]
@@ -136,4 +136,29 @@ async fn another_strategy_is_located_by_run_and_effect() {
     );
     let (_, text) = difference(folder.path(), Strategy::CancelsNothing);
     assert!(text.contains("effect 2: expected cancel "), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comparison_goes_on_and_sums_up() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), None, 1..6).await;
+    let with = |strategy| {
+        let managed = async move |cx: &mut Context| {
+            REPLAYS.set(true);
+            trade(cx, strategy).await
+        };
+        compare(folder.path(), managed).unwrap()
+    };
+    let same = with(Strategy::Recorded);
+    assert_eq!((same.differing, same.failed.recorded), (0, same.failed.now));
+    assert_eq!(same.context, same.recorded_context);
+    let counts = |recorded, now| Counts { recorded, now };
+    assert_eq!(same.asked["orders"], counts(5, 5));
+
+    let once = with(Strategy::OrdersOnce);
+    assert_eq!(once.runs, same.runs);
+    assert_eq!(once.asked["orders"], counts(5, 4));
+    // The second order is missing, and from then on every id is another one.
+    assert_eq!((once.differences[0].run, once.differing), (4, 3));
+    assert_eq!(once.context["booked"], same.context["booked"]);
 }
