@@ -71,7 +71,7 @@ pub(super) async fn effects(
     let oldest = ledger.open().take(SHOWN);
     // Cloned, which copies no text: the engine must not wait for megabytes of JSON.
     let oldest: Vec<(EffectId, OpenEffect)> = oldest
-        .map(|(number, effect)| (ledger.id(number), effect.clone()))
+        .map(|(number, effect)| (effect.id(number), effect.clone()))
         .collect();
     drop(ledger);
     let effects = oldest.iter().map(|(id, effect)| shown(*id, effect));

@@ -1,12 +1,14 @@
 //! A function that acts, with its types erased.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::base::panics::panic_text;
 use crate::{EFFECT_LIMIT_BYTES, EffectId, Error};
 
 /// How a call of a function ended that did not panic.
@@ -22,22 +24,26 @@ pub(super) enum Returned {
 
 type Call = Pin<Box<dyn Future<Output = Returned>>>;
 
-type Function = dyn Fn(EffectId, &str) -> Result<Call, String>;
+type Caller = dyn Fn(EffectId, &str) -> Result<Call, String>;
+type Reader = fn(&str) -> Result<(), String>;
 
 /// A function that acts: from the JSON of its input to that of its result.
 #[derive(Clone)]
-pub(crate) struct Act(Rc<Function>);
+pub(crate) struct Act {
+    caller: Rc<Caller>,
+    reader: Reader,
+}
 
 impl Act {
     /// Erases the types of a function.
     pub(crate) fn new<I, O, E>(act: impl AsyncFn(EffectId, I) -> Result<O, E> + 'static) -> Self
     where
         I: DeserializeOwned + 'static,
-        O: Serialize + 'static,
+        O: Serialize + DeserializeOwned + 'static,
         E: Into<Error> + 'static,
     {
         let act = Rc::new(act);
-        Self(Rc::new(move |id, input| {
+        let caller = move |id: EffectId, input: &str| -> Result<Call, String> {
             let input: I = serde_json::from_str(input).map_err(|error| error.to_string())?;
             let act = act.clone();
             Ok(Box::pin(async move {
@@ -46,7 +52,11 @@ impl Act {
                     Err(error) => Returned::Refused(error.into().to_string()),
                 }
             }))
-        }))
+        };
+        Self {
+            caller: Rc::new(caller),
+            reader: read::<I>,
+        }
     }
 
     /// Returns a call with this input; it begins when it is polled.
@@ -54,13 +64,33 @@ impl Act {
     /// # Errors
     /// Why the text is no input of the function.
     pub(super) fn call(&self, id: EffectId, input: &str) -> Result<Call, String> {
-        (self.0)(id, input)
+        (self.caller)(id, input)
+    }
+
+    /// Returns whether a text is an input of the function. A panic of its `Deserialize` becomes an error.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub(super) fn reads(&self, input: &str) -> Result<(), String> {
+        let read = catch_unwind(AssertUnwindSafe(|| (self.reader)(input)));
+        read.unwrap_or_else(|panic| Err(panic_text(&*panic)))
     }
 }
 
-fn written<O: Serialize>(output: &O) -> Returned {
+fn read<T: DeserializeOwned>(json: &str) -> Result<(), String> {
+    let read = serde_json::from_str::<T>(json);
+    read.map(drop).map_err(|error| error.to_string())
+}
+
+fn written<O: Serialize + DeserializeOwned>(output: &O) -> Returned {
     match serde_json::to_string(output) {
-        Ok(json) if json.len() <= EFFECT_LIMIT_BYTES => Returned::Done(json.into()),
+        Ok(json) if json.len() <= EFFECT_LIMIT_BYTES => match read::<O>(&json) {
+            Ok(()) => Returned::Done(json.into()),
+            // Such as a number that is none: every run that looked at it would fail.
+            Err(error) => Returned::Unkept(format!(
+                "its result does not come back from its JSON: {error}"
+            )),
+        },
         Ok(json) => Returned::Unkept(format!(
             "its result has {} bytes, at most {EFFECT_LIMIT_BYTES} are kept",
             json.len()

@@ -1,14 +1,13 @@
 //! Brings one effect to its end.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::act::{Act, Returned};
-use super::policy::{Policy, Promise};
 use crate::EffectId;
 use crate::base::panics::panic_text;
 use crate::store::{SettledResult, Settlement};
@@ -24,10 +23,14 @@ const ERROR_BYTES: usize = 4 * 1024;
 pub(super) struct Task {
     pub(super) id: EffectId,
     pub(super) input: Arc<str>,
-    /// When it is given up, if ever.
+    /// How long one attempt may take.
+    pub(super) timeout: Duration,
+    /// Whether an attempt that failed is made again.
+    pub(super) again: bool,
+    /// When it is tried no more, if ever.
     pub(super) until: Option<Instant>,
     /// True when an earlier life of the watcher may have acted on it.
-    pub(super) inherited: bool,
+    pub(super) may_have_acted: bool,
 }
 
 /// How one attempt ended.
@@ -41,26 +44,25 @@ enum Attempt {
     Unkept(String),
 }
 
-/// Acts until there is an outcome.
-///
-/// # Errors
-/// The input is none of the function's; nothing was done.
-pub(super) async fn settle(act: &Act, task: &Task, policy: &Policy) -> Result<Settlement, String> {
+/// Acts until there is an outcome. `rest` waits between two attempts.
+pub(super) async fn settle(act: &Act, task: &Task, rest: impl AsyncFn(Duration)) -> Settlement {
     let mut attempts = 0;
-    let mut lost = task
-        .inherited
-        .then(|| "the watcher ended in the middle".to_owned());
+    let earlier = "the watcher ended in the middle".to_owned();
+    let mut lost = task.may_have_acted.then_some(earlier);
     let mut pause = FIRST_PAUSE;
     loop {
         attempts += 1;
-        let last = match attempt(act, task, policy.timeout).await? {
+        // A destructor that panics when a call is dropped must not take the task with it: nobody would ever hear
+        // of the effect.
+        let attempt = AssertUnwindSafe(attempt(act, task)).catch_unwind().await;
+        let last = match attempt.unwrap_or_else(|panic| Attempt::Lost(panic_text(&*panic))) {
             Attempt::Done(output) => {
                 let result = SettledResult::Done(output);
-                return Ok(Settlement { attempts, result });
+                return Settlement { attempts, result };
             }
             Attempt::Unkept(text) => {
                 let result = SettledResult::Unknown(kept(&text));
-                return Ok(Settlement { attempts, result });
+                return Settlement { attempts, result };
             }
             Attempt::Refused(text) => text,
             Attempt::Lost(text) => {
@@ -68,40 +70,34 @@ pub(super) async fn settle(act: &Act, task: &Task, policy: &Policy) -> Result<Se
                 text
             }
         };
-        let again = match policy.promise {
-            Promise::AtMostOnce => false,
-            Promise::AtLeastOnce => task
-                .until
-                .is_none_or(|until| Instant::now() + pause < until),
-        };
-        if !again {
+        let is_over = |until: Instant| Instant::now() + pause >= until;
+        if !task.again || task.until.is_some_and(is_over) {
             let result = match lost {
                 // An attempt that was lost may have acted, whatever the ones after it said.
                 Some(reason) => SettledResult::Unknown(kept(&reason)),
                 None => SettledResult::Failed(kept(&last)),
             };
-            return Ok(Settlement { attempts, result });
+            return Settlement { attempts, result };
         }
-        sleep(pause).await;
+        rest(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }
 }
 
-async fn attempt(act: &Act, task: &Task, limit: Duration) -> Result<Attempt, String> {
+async fn attempt(act: &Act, task: &Task) -> Attempt {
     // Reading the input and making the future run a user's code too.
-    let call = catch_unwind(AssertUnwindSafe(|| act.call(task.id, &task.input)));
-    let call = match call {
-        Ok(call) => call?,
-        Err(panic) => return Ok(Attempt::Lost(panic_text(&*panic))),
+    let call = match act.call(task.id, &task.input) {
+        Ok(call) => call,
+        Err(error) => return Attempt::Refused(error),
     };
-    let ended = timeout(limit, AssertUnwindSafe(call).catch_unwind()).await;
-    Ok(match ended {
+    let limit = task.timeout;
+    match timeout(limit, AssertUnwindSafe(call).catch_unwind()).await {
         Ok(Ok(Returned::Done(output))) => Attempt::Done(output),
         Ok(Ok(Returned::Refused(text))) => Attempt::Refused(text),
         Ok(Ok(Returned::Unkept(text))) => Attempt::Unkept(text),
         Ok(Err(panic)) => Attempt::Lost(panic_text(&*panic)),
         Err(_) => Attempt::Lost(format!("no answer within {limit:?}")),
-    })
+    }
 }
 
 /// Returns a text as far as it is kept.

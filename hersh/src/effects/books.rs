@@ -1,23 +1,25 @@
 //! What the desk has in hand: what waits, what is acted on, what is to be committed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::lane::Lane;
+use super::lane::{Function, Lane};
+use super::policy::Promise;
 use crate::store::{Ledger, OpenEffect, Progress, SettledResult, Settlement};
 
 /// What the desk has in hand.
 pub(super) struct Books {
     pub(super) lanes: BTreeMap<Arc<str>, Lane>,
-    pub(super) running: BTreeMap<u64, Running>,
+    /// Those that were taken out of their lanes.
+    pub(super) held: BTreeMap<u64, Held>,
     /// What is to be committed next.
     pub(super) results: Vec<(u64, Settlement)>,
     /// The effects that have a result which is not committed.
     pub(super) pending: BTreeSet<u64>,
-    /// How many effects are noted as begun at this moment, before they are acted on.
-    pub(super) beginning: usize,
     /// Effects below were asked for in an earlier life of the watcher.
     pub(super) first_own: u64,
     pub(super) stage: Stage,
@@ -36,11 +38,24 @@ pub(super) enum Stage {
     Ended,
 }
 
-/// An effect that is acted on.
-pub(super) struct Running {
-    pub(super) task: AbortHandle,
+/// An effect that was taken out of its lane.
+pub(super) struct Held {
     pub(super) effect: Arc<str>,
     pub(super) key: Option<Arc<str>>,
+    pub(super) hold: Hold,
+}
+
+/// How far such an effect is.
+pub(super) enum Hold {
+    /// It has a place, and what must be noted before it is acted on is being noted.
+    Beginning,
+    /// It has a place, and is acted on.
+    Acting(AbortHandle),
+    /// It has no place while it waits for its next attempt, and is told when it has one again.
+    Resting(AbortHandle, Rc<Notify>),
+    /// It has no place: its function cannot read its input. It keeps its key, because what comes after it must
+    /// not overtake it.
+    Unreadable,
 }
 
 impl Books {
@@ -48,10 +63,9 @@ impl Books {
     pub(super) fn of(ledger: &Ledger) -> Self {
         let mut books = Self {
             lanes: BTreeMap::new(),
-            running: BTreeMap::new(),
+            held: BTreeMap::new(),
             results: Vec::new(),
             pending: BTreeSet::new(),
-            beginning: 0,
             first_own: ledger.next(),
             stage: Stage::Open,
             is_at_work: false,
@@ -60,9 +74,7 @@ impl Books {
             match &effect.progress {
                 Progress::Settled(_) => {}
                 Progress::Begun => books.settle(number, unknown("the watcher ended in the middle")),
-                Progress::Waiting if effect.cancelled => {
-                    books.settle(number, unknown("it was cancelled, and the watcher ended"));
-                }
+                Progress::Waiting if effect.cancelled => books.settle_cancelled(number, effect),
                 Progress::Waiting => books.queue(number, effect),
             }
         }
@@ -71,13 +83,56 @@ impl Books {
 
     /// Returns whether nothing is acted on and every result is committed.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.pending.is_empty() && self.beginning == 0
+        let is_acting = |held: &Held| match held.hold {
+            Hold::Beginning | Hold::Acting(_) => true,
+            Hold::Resting(..) | Hold::Unreadable => false,
+        };
+        self.pending.is_empty() && !self.held.values().any(is_acting)
     }
 
     /// Puts an effect into the lane of its name.
     pub(super) fn queue(&mut self, number: u64, effect: &OpenEffect) {
         let lane = self.lanes.entry(effect.effect.clone()).or_default();
         lane.queue(number, effect.key.as_ref());
+    }
+
+    /// Takes out what may begin now, with its function. Those that rest and have a place again are told so.
+    pub(super) fn choose(&mut self, ledger: &Ledger) -> Vec<(u64, OpenEffect, Function)> {
+        let mut chosen = Vec::new();
+        for (name, lane) in &mut self.lanes {
+            while let Some(next) = lane.next() {
+                let number = next.number;
+                if next.again {
+                    match self.held.get_mut(&number) {
+                        Some(held) => held.wake(),
+                        // It was cancelled while it rested.
+                        None => lane.give_back(),
+                    }
+                    continue;
+                }
+                let effect = ledger.get(number);
+                let wanted = effect.filter(|it| it.progress == Progress::Waiting && !it.cancelled);
+                let (Some(effect), Some(function)) = (wanted, lane.function().cloned()) else {
+                    lane.give_back();
+                    lane.release(next.key.as_ref());
+                    continue;
+                };
+                let held = Held {
+                    effect: name.clone(),
+                    key: next.key,
+                    hold: Hold::Beginning,
+                };
+                self.held.insert(number, held);
+                chosen.push((number, effect.clone(), function));
+            }
+        }
+        chosen
+    }
+
+    /// Returns whether an earlier life of the watcher may have acted on an effect that waits. One that was asked
+    /// for to be acted on once at most was not: that would have been noted.
+    pub(super) fn may_have_acted(&self, number: u64, effect: &OpenEffect) -> bool {
+        number < self.first_own && !effect.once
     }
 
     /// Notes a result to be committed.
@@ -93,37 +148,76 @@ impl Books {
         if is_settled || self.pending.contains(&number) {
             return;
         }
-        match self.running.get(&number) {
-            Some(running) => {
-                running.task.abort();
+        match self.held.get(&number).map(|held| &held.hold) {
+            Some(Hold::Acting(task) | Hold::Resting(task, _)) => {
+                task.abort();
                 self.settle(number, unknown("it was cancelled while it was acted on"));
             }
-            None => self.settle(
-                number,
-                Settlement {
-                    attempts: 0,
-                    result: SettledResult::Cancelled,
-                },
-            ),
+            Some(Hold::Beginning | Hold::Unreadable) => self.settle_cancelled(number, effect),
+            None => {
+                if let Some(lane) = self.lanes.get_mut(&effect.effect) {
+                    lane.remove(number, effect.key.as_ref());
+                }
+                self.settle_cancelled(number, effect);
+            }
         }
     }
 
-    /// Gives back the places of effects whose results are committed now.
+    /// Gives back the places and keys of effects whose results are committed now.
     pub(super) fn told(&mut self, results: &[(u64, Settlement)]) {
         for (number, _) in results {
             self.pending.remove(number);
-            // One that never ran holds no place. Its key, if it has one, is given back by its lane.
-            if let Some(running) = self.running.remove(number)
-                && let Some(lane) = self.lanes.get_mut(&running.effect)
-            {
-                lane.ended();
-                lane.release(running.key.as_ref());
+            let Some(held) = self.held.remove(number) else {
+                continue;
+            };
+            if let Some(lane) = self.lanes.get_mut(&held.effect) {
+                match held.hold {
+                    Hold::Beginning | Hold::Acting(_) => lane.give_back(),
+                    Hold::Resting(..) | Hold::Unreadable => {}
+                }
+                lane.release(held.key.as_ref());
             }
+        }
+    }
+
+    /// Returns whether the name has a function.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        let lane = self.lanes.get(name);
+        lane.is_some_and(|lane| lane.function().is_some())
+    }
+
+    fn settle_cancelled(&mut self, number: u64, effect: &OpenEffect) {
+        if self.may_have_acted(number, effect) {
+            let reason = "it was cancelled, and may have been acted on before the watcher ended";
+            return self.settle(number, unknown(reason));
+        }
+        let settlement = Settlement {
+            attempts: 0,
+            result: SettledResult::Cancelled,
+        };
+        self.settle(number, settlement);
+    }
+}
+
+impl Held {
+    /// Goes on with an effect that rested: it has a place again.
+    fn wake(&mut self) {
+        if let Hold::Resting(task, place) = &self.hold {
+            place.notify_one();
+            self.hold = Hold::Acting(task.clone());
         }
     }
 }
 
-fn unknown(reason: &str) -> Settlement {
+impl Function {
+    /// Returns whether an effect is acted on once at most: it was asked for so, or this release says so.
+    pub(super) fn acts_once(&self, effect: &OpenEffect) -> bool {
+        effect.once || self.policy.promise == Promise::AtMostOnce
+    }
+}
+
+/// Returns the settlement of an effect of which nobody knows what came.
+pub(super) fn unknown(reason: &str) -> Settlement {
     Settlement {
         attempts: 0,
         result: SettledResult::Unknown(reason.into()),

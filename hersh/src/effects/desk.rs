@@ -13,17 +13,17 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::act::Act;
 use super::attempts::{self, Task};
-use super::books::{Books, Running, Stage};
+use super::books::{Books, Hold, Stage, unknown};
 use super::lane::Function;
-use super::policy::{Policy, Promise};
+use super::policy::Policy;
 use crate::EFFECT_TOTAL_LIMIT_BYTES;
 use crate::base::sync::locked;
 use crate::shared::{Level, LogKind, Shared};
-use crate::store::{Commit, Keeper, LedgerChange, Progress, SaveResult, Settlement};
+use crate::store::{Commit, Keeper, LedgerChange, OpenEffect, SaveResult, Settlement};
 
 /// The pause before what could not be committed is tried again.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
@@ -40,12 +40,10 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// Returns a desk that goes on with what the ledger holds. It acts on effects of a name once that name has
-    /// a function.
+    /// Returns a desk that goes on with what the ledger holds. It acts on effects of a name, and tells of their
+    /// outcomes, once that name has a function.
     pub(crate) fn new(shared: Arc<Shared>, keeper: Rc<Keeper>) -> Rc<Self> {
-        let ledger = locked(&shared.ledger).clone();
-        let books = Books::of(&ledger);
-        shared.inbox.mark_settled(ledger.settled() as u64);
+        let books = Books::of(&locked(&shared.ledger));
         Rc::new(Self {
             shared,
             keeper,
@@ -55,13 +53,15 @@ impl Desk {
         })
     }
 
-    /// Gives the effects of a name their function.
+    /// Gives the effects of a name their function. Called once for each name.
     pub(crate) fn register(self: &Rc<Self>, name: Arc<str>, policy: Policy, act: Act) {
+        let waiting = locked(&self.shared.ledger).settled_of(&name);
         let mut books = self.books.borrow_mut();
         let lane = books.lanes.entry(name).or_default();
         lane.register(Function { policy, act });
         let begins = !std::mem::replace(&mut books.is_at_work, true);
         drop(books);
+        self.shared.inbox.mark_settled(waiting as u64);
         if begins {
             let desk = self.clone();
             spawn_local(async move { desk.work().await });
@@ -90,19 +90,15 @@ impl Desk {
         self.news.notify_one();
     }
 
-    /// Begins nothing more, and waits until what is acted on has come to its end and is committed, for `grace`
-    /// at most.
-    pub(crate) async fn close(&self, grace: Duration) {
+    /// Begins nothing more, and waits until what is acted on has come to its end and is committed. What waits for
+    /// its next attempt is not waited for.
+    pub(crate) async fn close(&self) {
         if !self.stop_beginning() {
             return;
         }
-        let ended = async {
-            while !self.books.borrow().is_idle() {
-                self.idle.notified().await;
-            }
-        };
-        // What has not ended in time is acted on again, or is unknown, in the next life.
-        let _ = timeout(grace, ended).await;
+        while !self.books.borrow().is_idle() && !self.keeper.has_given_up() {
+            self.idle.notified().await;
+        }
     }
 
     /// Drops all that is acted on. A commit that is under way comes to its end: dropped, it would go on behind
@@ -110,8 +106,11 @@ impl Desk {
     pub(crate) fn end(&self) {
         let mut books = self.books.borrow_mut();
         books.stage = Stage::Ended;
-        for running in std::mem::take(&mut books.running).into_values() {
-            running.task.abort();
+        for held in std::mem::take(&mut books.held).into_values() {
+            match held.hold {
+                Hold::Acting(task) | Hold::Resting(task, _) => task.abort(),
+                Hold::Beginning | Hold::Unreadable => {}
+            }
         }
         drop(books);
         self.news.notify_one();
@@ -124,22 +123,17 @@ impl Desk {
     /// Begins nothing more. Returns whether the desk is at work at all.
     fn stop_beginning(&self) -> bool {
         let mut books = self.books.borrow_mut();
-        books.stage = Stage::Closing;
-        books.is_at_work
+        if books.stage == Stage::Open {
+            books.stage = Stage::Closing;
+        }
+        books.is_at_work && books.stage == Stage::Closing
     }
 
     async fn work(self: Rc<Self>) {
         while !self.has_ended() {
-            let chosen = self.choose();
+            let once = self.begin_what_may();
             let results = std::mem::take(&mut self.books.borrow_mut().results);
-            let (once, again): (Vec<_>, Vec<_>) = chosen
-                .into_iter()
-                .partition(|(_, function)| function.policy.promise == Promise::AtMostOnce);
-            for (number, function) in again {
-                self.begin(number, function);
-            }
-            self.books.borrow_mut().beginning = once.len();
-            let begun = once.iter().map(|(number, _)| LedgerChange::Begun(*number));
+            let begun = once.iter().map(|(number, ..)| LedgerChange::Begun(*number));
             let settled = results.iter().cloned();
             let settled = settled.map(|(number, it)| LedgerChange::Settled(number, it));
             let commit = Commit {
@@ -147,71 +141,134 @@ impl Desk {
                 ..Commit::default()
             };
             if !commit.is_empty() && !self.commit(&commit).await {
-                return;
+                break;
             }
             if self.has_ended() {
-                return;
+                break;
             }
-            self.books.borrow_mut().beginning = 0;
-            for (number, function) in once {
-                self.begin(number, function);
+            for (number, effect, function) in once {
+                self.begin(number, &effect, function);
             }
-            self.books.borrow_mut().told(&results);
-            self.shared.inbox.mark_settled(results.len() as u64);
-            if self.books.borrow().is_idle() {
-                self.idle.notify_one();
+            self.tell(&results);
+            // What is committed now has given places and keys back.
+            if results.is_empty() {
+                self.news.notified().await;
             }
-            self.news.notified().await;
         }
+        self.idle.notify_one();
     }
 
-    /// Takes out what may begin now.
-    fn choose(&self) -> Vec<(u64, Function)> {
+    /// Takes out what may begin now, and begins it, but for what has to be noted first: that is returned.
+    fn begin_what_may(self: &Rc<Self>) -> Vec<(u64, OpenEffect, Function)> {
+        let mut once = Vec::new();
+        for (number, effect, function) in self.choose() {
+            if let Err(error) = function.act.reads(&effect.input) {
+                self.leave_unreadable(number, &effect, &error);
+            } else if !function.acts_once(&effect) {
+                self.begin(number, &effect, function);
+            } else if self.books.borrow().may_have_acted(number, &effect) {
+                let reason =
+                    "an earlier release may have acted on it, and this one acts once at most";
+                self.books.borrow_mut().settle(number, unknown(reason));
+            } else {
+                once.push((number, effect, function));
+            }
+        }
+        once
+    }
+
+    fn choose(&self) -> Vec<(u64, OpenEffect, Function)> {
         let mut books = self.books.borrow_mut();
-        let ledger = locked(&self.shared.ledger);
-        // Results that no run takes in must not pile up without a bound.
-        if books.stage != Stage::Open || ledger.size().settled_bytes > EFFECT_TOTAL_LIMIT_BYTES {
+        // Nothing begins from the moment on that the end was asked for, though a run may go on.
+        if books.stage != Stage::Open || self.shared.inbox.is_closed() {
             return Vec::new();
         }
-        let is_wanted = |number| {
-            let effect = ledger.get(number);
-            effect.is_some_and(|it| it.progress == Progress::Waiting && !it.cancelled)
-        };
-        let lanes = books.lanes.values_mut();
-        lanes.flat_map(|lane| lane.choose(&is_wanted)).collect()
+        let ledger = locked(&self.shared.ledger);
+        // Results that no run takes in must not pile up without a bound.
+        if ledger.size().settled_bytes > EFFECT_TOTAL_LIMIT_BYTES {
+            return Vec::new();
+        }
+        books.choose(&ledger)
     }
 
     /// Acts on an effect, in a task of its own.
-    fn begin(self: &Rc<Self>, number: u64, function: Function) {
-        let ledger = locked(&self.shared.ledger);
-        let Some(effect) = ledger.get(number).cloned() else {
-            return;
-        };
-        let id = ledger.id(number);
-        drop(ledger);
+    fn begin(self: &Rc<Self>, number: u64, effect: &OpenEffect, function: Function) {
         let mut books = self.books.borrow_mut();
+        if books.pending.contains(&number) {
+            // It was cancelled while it was noted that it begins.
+            return;
+        }
+        let once = function.acts_once(effect);
         let task = Task {
-            id,
+            id: effect.id(number),
             input: effect.input.clone(),
+            timeout: function.policy.timeout,
+            again: !once,
             until: function
                 .policy
                 .within
                 .and_then(|time| self.end_of(effect.asked_at_ms, time)),
-            inherited: number < books.first_own && function.policy.promise == Promise::AtLeastOnce,
+            may_have_acted: books.may_have_acted(number, effect),
         };
         let desk = self.clone();
         let handle = self.shared.spawn_shown(async move {
-            match attempts::settle(&function.act, &task, &function.policy).await {
-                Ok(settlement) => desk.settled(number, settlement),
-                Err(error) => desk.unreadable(number, id, &error),
-            }
+            let rest = async |pause| desk.rest(number, pause).await;
+            let settlement = attempts::settle(&function.act, &task, rest).await;
+            desk.settled(number, settlement);
         });
-        let running = Running {
-            task: handle,
-            effect: effect.effect,
-            key: effect.key,
-        };
-        books.running.insert(number, running);
+        if let Some(held) = books.held.get_mut(&number) {
+            held.hold = Hold::Acting(handle);
+        }
+    }
+
+    /// Gives an effect's place back for a while, and waits until it has one again.
+    async fn rest(&self, number: u64, pause: Duration) {
+        let place = Rc::new(Notify::new());
+        {
+            let mut books = self.books.borrow_mut();
+            let books = &mut *books;
+            let Some(held) = books.held.get_mut(&number) else {
+                return;
+            };
+            let Hold::Acting(task) = &held.hold else {
+                return;
+            };
+            held.hold = Hold::Resting(task.clone(), place.clone());
+            if let Some(lane) = books.lanes.get_mut(&held.effect) {
+                lane.give_back();
+            }
+        }
+        self.tell(&[]);
+        self.news.notify_one();
+        sleep(pause).await;
+        {
+            let mut books = self.books.borrow_mut();
+            let books = &mut *books;
+            if let Some(held) = books.held.get(&number)
+                && let Some(lane) = books.lanes.get_mut(&held.effect)
+            {
+                lane.queue_again(number);
+            }
+        }
+        self.news.notify_one();
+        place.notified().await;
+    }
+
+    /// Tells of results that are committed.
+    fn tell(&self, results: &[(u64, Settlement)]) {
+        let mut books = self.books.borrow_mut();
+        books.told(results);
+        let ledger = locked(&self.shared.ledger);
+        let of = |number: &u64| ledger.get(*number).map(|effect| effect.effect.clone());
+        let names = results.iter().filter_map(|(number, _)| of(number));
+        let count = names.filter(|name| books.knows(name)).count();
+        drop(ledger);
+        let is_idle = books.is_idle();
+        drop(books);
+        self.shared.inbox.mark_settled(count as u64);
+        if is_idle {
+            self.idle.notify_one();
+        }
     }
 
     /// Returns when a time is over that began at `asked_at_ms`, maybe in an earlier life; `None` if it is later
@@ -224,24 +281,28 @@ impl Desk {
 
     /// Takes in what came of an effect.
     fn settled(&self, number: u64, settlement: Settlement) {
-        self.books.borrow_mut().settle(number, settlement);
+        let mut books = self.books.borrow_mut();
+        if books.held.contains_key(&number) {
+            books.settle(number, settlement);
+        }
+        drop(books);
         self.news.notify_one();
     }
 
     /// Leaves an effect open whose input the function of this release cannot read: another release may.
-    fn unreadable(&self, number: u64, id: crate::EffectId, error: &str) {
+    fn leave_unreadable(&self, number: u64, effect: &OpenEffect, error: &str) {
         let mut books = self.books.borrow_mut();
-        let Some(running) = books.running.remove(&number) else {
-            return;
-        };
-        // Its key stays taken: what comes after it must not overtake it.
-        if let Some(lane) = books.lanes.get_mut(&running.effect) {
-            lane.ended();
+        let books = &mut *books;
+        if let Some(held) = books.held.get_mut(&number) {
+            held.hold = Hold::Unreadable;
         }
-        let name = running.effect;
+        if let Some(lane) = books.lanes.get_mut(&effect.effect) {
+            lane.give_back();
+        }
+        let (name, id) = (&effect.effect, effect.id(number));
         let text = format!("{name} {id} stays open: its input cannot be read any more: {error}");
         self.note(Level::Error, &text);
-        drop(books);
+        // There may be a place for another one.
         self.news.notify_one();
     }
 

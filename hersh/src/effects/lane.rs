@@ -1,4 +1,4 @@
-//! The effects of one name that wait to be acted on.
+//! The effects of one name that wait for a place.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,10 +13,13 @@ pub(super) struct Function {
     pub(super) act: Act,
 }
 
-/// An effect that may begin.
-struct Waiting {
-    number: u64,
-    key: Option<Arc<str>>,
+/// An effect that waits for a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) number: u64,
+    pub(super) key: Option<Arc<str>>,
+    /// True for one that waits for its next attempt.
+    pub(super) again: bool,
 }
 
 /// The effects of one name.
@@ -25,9 +28,10 @@ pub(super) struct Lane {
     function: Option<Function>,
     /// Those that may begin, in the order in which they may.
     waiting: VecDeque<Waiting>,
-    running: usize,
+    /// Those that hold a place.
+    places: usize,
     /// Those that may begin once the one before with the same key has ended. A key is here while one with it
-    /// waits or runs.
+    /// waits or is acted on.
     behind: HashMap<Arc<str>, VecDeque<u64>>,
 }
 
@@ -35,6 +39,11 @@ impl Lane {
     /// Gives the name its function. The first one counts.
     pub(super) fn register(&mut self, function: Function) {
         self.function.get_or_insert(function);
+    }
+
+    /// Returns the function of the name, if it has one.
+    pub(super) fn function(&self) -> Option<&Function> {
+        self.function.as_ref()
     }
 
     /// Adds an effect.
@@ -46,34 +55,47 @@ impl Lane {
             }
             self.behind.insert(key.clone(), VecDeque::new());
         }
-        let key = key.cloned();
-        self.waiting.push_back(Waiting { number, key });
+        self.waiting.push_back(Waiting {
+            number,
+            key: key.cloned(),
+            again: false,
+        });
     }
 
-    /// Takes out those that may begin now and counts them as running. Those that are not wanted any more are
-    /// left out.
-    pub(super) fn choose(&mut self, is_wanted: &impl Fn(u64) -> bool) -> Vec<(u64, Function)> {
-        let Some(function) = self.function.clone() else {
-            return Vec::new();
-        };
-        let mut chosen = Vec::new();
-        while self.running < function.policy.at_once {
-            let Some(Waiting { number, key }) = self.waiting.pop_front() else {
-                break;
-            };
-            if is_wanted(number) {
-                self.running += 1;
-                chosen.push((number, function.clone()));
-            } else {
-                self.release(key.as_ref());
-            }
+    /// Adds an effect that waits for its next attempt: it has its key already, and comes before new ones.
+    pub(super) fn queue_again(&mut self, number: u64) {
+        self.waiting.push_front(Waiting {
+            number,
+            key: None,
+            again: true,
+        });
+    }
+
+    /// Takes out the next one that may begin, and gives it a place, if there is one.
+    pub(super) fn next(&mut self) -> Option<Waiting> {
+        let function = self.function.as_ref()?;
+        if self.places >= function.policy.at_once {
+            return None;
         }
-        chosen
+        let next = self.waiting.pop_front()?;
+        self.places += 1;
+        Some(next)
     }
 
-    /// Counts one that ran as over.
-    pub(super) fn ended(&mut self) {
-        self.running = self.running.saturating_sub(1);
+    /// Takes an effect off that has no place. It gives its key back, if it has one.
+    pub(super) fn remove(&mut self, number: u64, key: Option<&Arc<str>>) {
+        let waits = |it: &Waiting| it.number == number && !it.again;
+        if let Some(index) = self.waiting.iter().position(waits) {
+            self.waiting.remove(index);
+            self.release(key);
+        } else if let Some(behind) = key.and_then(|key| self.behind.get_mut(key)) {
+            behind.retain(|waits| *waits != number);
+        }
+    }
+
+    /// Takes a place back.
+    pub(super) fn give_back(&mut self) {
+        self.places = self.places.saturating_sub(1);
     }
 
     /// Lets the next one with the key begin.
@@ -82,10 +104,11 @@ impl Lane {
             return;
         };
         match self.behind.get_mut(key).and_then(VecDeque::pop_front) {
-            Some(number) => {
-                let key = Some(key.clone());
-                self.waiting.push_back(Waiting { number, key });
-            }
+            Some(number) => self.waiting.push_back(Waiting {
+                number,
+                key: Some(key.clone()),
+                again: false,
+            }),
             None => drop(self.behind.remove(key)),
         }
     }

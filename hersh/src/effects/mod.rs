@@ -21,3 +21,4 @@ pub(crate) use act::Act;
 pub(crate) use desk::Desk;
 pub use outcome::{Outcome, Settled};
 pub use policy::Policy;
+pub(crate) use policy::Promise;

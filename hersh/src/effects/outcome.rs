@@ -13,7 +13,8 @@ pub struct Settled<I, O> {
     pub input: I,
     /// What came of it.
     pub outcome: Outcome<O>,
-    /// How many times it was tried since the watcher last started.
+    /// How many times it was tried since the watcher last started; 0 when it was cancelled, or cut off by the end
+    /// of an earlier life.
     pub attempts: u32,
 }
 
@@ -30,7 +31,8 @@ pub enum Outcome<O> {
         error: String,
     },
     /// Nobody knows whether it was done: an attempt took too long, panicked, or was cut off by a crash or by
-    /// [`Context::cancel`](crate::Context::cancel), and none succeeded. Ask the other side.
+    /// [`Context::cancel`](crate::Context::cancel), and none succeeded. Or it was done, and its result cannot be
+    /// kept: it is too long, or does not come back from its JSON. Ask the other side.
     Unknown {
         /// What is known.
         reason: String,

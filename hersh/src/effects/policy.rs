@@ -27,6 +27,9 @@ pub struct Policy {
     pub(crate) at_once: usize,
 }
 
+/// Most effects of a name that are acted on at a time.
+const AT_ONCE_MAX: usize = 1_000;
+
 /// How many times an effect is acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Promise {
@@ -51,7 +54,11 @@ impl Policy {
 
     /// Returns the policy for what must never happen twice, where the other side knows no ids. It is noted on
     /// disk before the one attempt. When that has no known end, because it took too long or the watcher ended
-    /// in the middle, the outcome is [`Outcome::Unknown`](crate::Outcome::Unknown): look at the other side.
+    /// in the middle, the outcome is [`Outcome::Unknown`](crate::Outcome::Unknown): look at the other side. What an
+    /// earlier release asked for at least once, and may have acted on, is unknown too.
+    ///
+    /// It holds as far as the disk does: where a folder can't be synced, which the log tells, a power cut may undo
+    /// the note.
     pub fn at_most_once() -> Self {
         Self {
             promise: Promise::AtMostOnce,
@@ -72,9 +79,10 @@ impl Policy {
         self
     }
 
-    /// Sets how many effects of the name are acted on at a time. Default 16, at least 1.
+    /// Sets how many effects of the name are acted on at a time. Default 16, at least 1, at most 1,000. One that
+    /// waits for its next attempt does not count.
     pub fn at_once(mut self, effects: usize) -> Self {
-        self.at_once = effects.max(1);
+        self.at_once = effects.clamp(1, AT_ONCE_MAX);
         self
     }
 }

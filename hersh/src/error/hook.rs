@@ -22,9 +22,9 @@ pub const EFFECT_NAME_LIMIT: usize = 100;
 pub const EFFECT_LIMIT: usize = 10_000;
 /// Longest input of an effect, and longest result, as JSON, bytes.
 pub const EFFECT_LIMIT_BYTES: usize = 64 * 1024;
-/// Most bytes of the inputs of all open effects together. When results of about as many bytes wait for their
-/// runs, nothing more is acted on until runs have taken some in.
-pub const EFFECT_TOTAL_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+/// Most bytes of the inputs of all open effects together, with names and keys. When results of as many bytes wait
+/// for their runs, nothing more is acted on until runs have taken some in.
+pub const EFFECT_TOTAL_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why a hook did not do what it was called for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

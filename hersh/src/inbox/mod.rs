@@ -248,6 +248,11 @@ impl Inbox {
         self.bell.is_rung()
     }
 
+    /// Returns whether further messages are refused: the end was asked for, or has begun.
+    pub(crate) fn is_closed(&self) -> bool {
+        locked(&self.arrivals).closed
+    }
+
     /// Refuses further messages.
     pub(crate) fn close(&self) {
         locked(&self.arrivals).closed = true;

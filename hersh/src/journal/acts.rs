@@ -26,8 +26,8 @@ pub(crate) struct RecordedActs {
 /// An effect that a run asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordedAsk {
-    /// The number in the id of the effect.
-    pub(crate) number: u64,
+    /// The id of the effect.
+    pub(crate) id: EffectId,
     /// The name of the effect.
     pub(crate) effect: Arc<str>,
     /// The key of the effect, if it has one.
@@ -43,6 +43,8 @@ pub(crate) struct RecordedSettlement {
     pub(crate) id: EffectId,
     /// The name of the effect.
     pub(crate) effect: Arc<str>,
+    /// The key of the effect, if it has one.
+    pub(crate) key: Option<Arc<str>>,
     /// The input as JSON.
     pub(crate) input: Arc<str>,
     /// What came of it.
@@ -60,7 +62,7 @@ impl RecordedAsk {
     /// Returns what the journal says of an effect that was asked for.
     pub(crate) fn of(number: u64, effect: &OpenEffect) -> Self {
         Self {
-            number,
+            id: effect.id(number),
             effect: effect.effect.clone(),
             key: effect.key.clone(),
             input: effect.input.clone(),
@@ -77,6 +79,7 @@ impl RecordedSettlement {
         Some(Self {
             id,
             effect: effect.effect.clone(),
+            key: effect.key.clone(),
             input: effect.input.clone(),
             settlement: settlement.clone(),
         })
@@ -85,10 +88,12 @@ impl RecordedSettlement {
     /// Returns the effect as a run takes it in.
     pub(crate) fn effect(&self) -> OpenEffect {
         OpenEffect {
+            space: self.id.space,
             effect: self.effect.clone(),
-            key: None,
+            key: self.key.clone(),
             input: self.input.clone(),
             asked_at_ms: 0,
+            once: false,
             cancelled: false,
             progress: Progress::Settled(self.settlement.clone()),
         }

@@ -209,7 +209,7 @@ fn compare_effects(recorded: &RecordedRun, seen: &RecordedRun) -> Result<(), Dif
 /// Returns what a run asked for, a sentence for each.
 fn asks(acts: &RecordedActs) -> Vec<String> {
     let asked = acts.asked.iter().map(|ask| {
-        let (effect, number, input) = (&ask.effect, ask.number, &ask.input);
+        let (effect, number, input) = (&ask.effect, ask.id.number, &ask.input);
         match &ask.key {
             None => format!("{effect} {number} with {input}"),
             Some(key) => format!("{effect} {number} in order of {key:?} with {input}"),

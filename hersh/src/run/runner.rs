@@ -82,9 +82,7 @@ where
                 Some((_, Effect::Note(note))) => self.note(&note),
                 None => {
                     if let Some(ending) = self.step_loop.ending().cloned() {
-                        self.desk.end();
-                        // A disk that hangs must not keep the watcher from ending.
-                        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.keeper.close()).await;
+                        self.end_effects().await;
                         self.recorder.finish(&self.cx, &ending);
                         return ending;
                     }
@@ -222,36 +220,43 @@ where
     async fn clean_up(&mut self, op: OpId) {
         self.cx.shared.inbox.close();
         self.cx.begin_cleanup();
-        let grace = self.step_loop.grace_of_effects();
-        let (desk, cleanup) = (self.desk.clone(), self.cleanup.take());
-        let cx = &mut self.cx;
-        let work = async {
-            // Beside each other: neither the cleanup nor what is acted on may take the other's time.
-            let cleaned = async {
-                match cleanup {
-                    Some(mut cleanup) => Some(cleanup.call(cx).await),
-                    None => None,
-                }
-            };
-            let (cleaned, ()) = tokio::join!(cleaned, desk.close(grace));
-            cleaned
+        if self.step_loop.ends_at_once() {
+            self.desk.end();
+        }
+        let Some(mut cleanup) = self.cleanup.take() else {
+            let result = Ok(false);
+            self.step_loop.step(Event::CleanupEnded { op, result });
+            return;
         };
-        let result = drive_to_completion(&mut self.step_loop, op, work).await;
+        let result = drive_to_completion(&mut self.step_loop, op, cleanup.call(&mut self.cx)).await;
         let Some(returned) = result else {
             self.cx.discard();
             return;
         };
-        let result = match returned {
-            Ok(None) => Ok(false),
-            Ok(Some(RunReturn::Well)) => Ok(self.settle_changes()),
-            Ok(Some(RunReturn::Steered(ending))) => Err(ending.to_string().into()),
-            Ok(Some(RunReturn::Failed { reason, .. })) => Err(reason),
-            Err(panic) => Err(panic.into()),
+        let result = match returned.unwrap_or_else(RunReturn::panicked) {
+            RunReturn::Well => Ok(self.settle_changes()),
+            RunReturn::Steered(ending) => Err(ending.to_string().into()),
+            RunReturn::Failed { reason, .. } => Err(reason),
         };
         if result.is_err() {
             self.cx.discard();
         }
         self.step_loop.step(Event::CleanupEnded { op, result });
+    }
+
+    /// Ends what is acted on, once the cleanup is over and saved: neither may take the other's time. What is acted
+    /// on has as long as a run in progress, from the moment that the end was asked for, and a kill cuts it short.
+    async fn end_effects(&mut self) {
+        let grace_over = tokio::time::sleep_until(self.step_loop.grace_over());
+        tokio::select! {
+            biased;
+            () = self.desk.close() => {}
+            () = grace_over => {}
+            () = self.step_loop.killed() => {}
+        }
+        self.desk.end();
+        // A disk that hangs must not keep the watcher from ending.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.keeper.close()).await;
     }
 
     /// Writes what a run changed into the log, and takes it as committed.

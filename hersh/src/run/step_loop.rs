@@ -50,6 +50,8 @@ pub(crate) struct StepLoop {
     ran_since_spin: bool,
     /// True when spinning saves time, which it never does on a single processor.
     spins: bool,
+    /// When the end was asked for, or began by itself.
+    ending_since: Option<Instant>,
     /// When the first durable timer is due, milliseconds since the Unix epoch, wall time; `None` once that is
     /// told.
     timer_due_ms: Cell<Option<u64>>,
@@ -83,6 +85,7 @@ impl StepLoop {
             wall: (shared.clock.wall(), Instant::now()),
             ran_since_spin: false,
             spins: processors > 1 && !shared.clock.is_virtual(),
+            ending_since: None,
             timer_due_ms: Cell::new(None),
             shared,
         }
@@ -123,20 +126,39 @@ impl StepLoop {
         }
     }
 
-    /// Returns how long effects may go on that are acted on while the watcher ends: as long as a run may, and
-    /// not at all when it was to end at once.
-    pub(super) fn grace_of_effects(&self) -> Duration {
+    /// Returns whether the watcher is to end at once.
+    pub(super) fn ends_at_once(&self) -> bool {
         match &self.state.phase {
-            Phase::Cleaning { ending, .. } if ending.kind != EndKind::Killed => {
-                Duration::from_millis(self.state.policy.stop_grace_ms)
+            Phase::Cleaning { ending, .. } | Phase::Ended { ending } => {
+                ending.kind == EndKind::Killed
             }
-            Phase::Cleaning { .. }
-            | Phase::NotRun
+            Phase::NotRun
             | Phase::Running { .. }
             | Phase::Saving { .. }
             | Phase::Ready
-            | Phase::Delay { .. }
-            | Phase::Ended { .. } => Duration::ZERO,
+            | Phase::Delay { .. } => false,
+        }
+    }
+
+    /// Returns when what is acted on must have ended: as long after the end was asked for, or began, as a run has.
+    pub(super) fn grace_over(&self) -> Instant {
+        if self.ends_at_once() {
+            return self.stepped_at;
+        }
+        let grace = Duration::from_millis(self.state.policy.stop_grace_ms);
+        let since = self.ending_since.unwrap_or(self.stepped_at);
+        since.checked_add(grace).unwrap_or(since)
+    }
+
+    /// Waits until somebody asks to kill a watcher that is over but for its effects.
+    pub(super) async fn killed(&self) {
+        loop {
+            match self.shared.inbox.take_event() {
+                Some(Event::EndAsked { ending }) if ending.kind == EndKind::Killed => return,
+                // Nobody takes anything else in any more.
+                Some(_) => {}
+                None => self.shared.inbox.arrival().await,
+            }
         }
     }
 
@@ -271,6 +293,7 @@ impl StepLoop {
         self.stepped_at = Instant::now();
         self.stepped_at_ms = self.shared.clock.ms_at(self.stepped_at);
         self.shared.heartbeat.begin_turn(self.stepped_at_ms);
+        let asks = matches!(event, Event::EndAsked { .. });
         let cause = match (&event, &self.state.phase) {
             (Event::DeadlinePassed { .. }, Phase::Running { asked: None, .. }) => AbortCause::Late,
             (_, _) => AbortCause::End,
@@ -286,6 +309,9 @@ impl StepLoop {
                 self.aborted = Some((aborted, cause));
             }
             self.effects.push_back((op, effect));
+        }
+        if asks || matches!(self.state.phase, Phase::Cleaning { .. }) {
+            self.ending_since.get_or_insert(self.stepped_at);
         }
         debug_assert_eq!(Engine::invariants(&self.state), Ok(()));
         let (state, failures) = (self.state.public(), self.state.failures);

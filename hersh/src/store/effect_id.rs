@@ -11,9 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// give it to the other side as its idempotency key, so that an attempt that is made twice counts once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EffectId {
-    /// Drawn when the context was made, so that two watchers, or one that lost its state folder, share no id.
+    /// Drawn at each start, so that two watchers, one that lost its state folder and one whose folder was restored
+    /// share no id.
     pub(crate) space: u64,
-    /// Counts the effects of one context, from 1.
+    /// Counts the effects of one context, from 1, over its lives.
     pub(crate) number: u64,
 }
 

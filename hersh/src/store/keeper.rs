@@ -65,8 +65,8 @@ impl Keeper {
 
     /// Commits nothing more, and gives the folder back once the commit that is under way has come to its end.
     pub(crate) async fn close(&self) {
-        let _turn = self.turn.lock().await;
         self.given_up.store(true, Ordering::Relaxed);
+        let _turn = self.turn.lock().await;
         *locked(&self.folder) = None;
     }
 
@@ -86,8 +86,8 @@ impl Keeper {
 
     /// Commits: on disk first, if there is a folder, and then in memory.
     ///
-    /// When the future is dropped during the write, nobody knows whether the write still happens. The keeper
-    /// gives up then: a later write could bring back what the disk has already gone past, or meet the first one
+    /// When the future is dropped before its end, nobody knows whether a write still happens. The keeper gives up
+    /// then: a later write could bring back what the disk has already gone past, or meet the first one
     /// in the same temporary file.
     ///
     /// # Errors
@@ -97,6 +97,16 @@ impl Keeper {
             self.commit_in_memory(commit);
             return Ok(SaveResult::Synced);
         }
+        let mut attempt = Attempt {
+            keeper: self,
+            ended: false,
+        };
+        let result = self.write(commit).await;
+        attempt.ended = true;
+        result
+    }
+
+    async fn write(&self, commit: &Commit) -> Result<SaveResult, String> {
         let _turn = self.turn.lock().await;
         let folder = locked(&self.folder).clone();
         let Some(folder) = folder.filter(|_| !self.has_given_up()) else {
@@ -110,18 +120,11 @@ impl Keeper {
         for change in &commit.effects {
             ledger.apply(change.clone());
         }
-        let saved = ledger.saved();
-        let mut attempt = Attempt {
-            keeper: self,
-            ended: false,
-        };
+        let saved = ledger.into_saved();
         // The write happens off this thread: a slow disk must not keep the engine from answering.
-        let write = tokio::task::spawn_blocking(move || folder.save(&values, saved)).await;
-        attempt.ended = true;
-        let saved = match write {
-            Ok(saved) => saved.map_err(|error| error.to_string())?,
-            Err(error) => return Err(error.to_string()),
-        };
+        let write = tokio::task::spawn_blocking(move || folder.save(&values, saved));
+        let saved = write.await.map_err(|error| error.to_string())?;
+        let saved = saved.map_err(|error| error.to_string())?;
         self.commit_in_memory(commit);
         Ok(saved)
     }

@@ -13,8 +13,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::EffectId;
+use super::{EffectId, raw_json};
 use crate::{EFFECT_LIMIT, EFFECT_TOTAL_LIMIT_BYTES};
+
+/// The largest number of an effect: far from the end of what counts them.
+const NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// The open effects of one context.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub(crate) struct Ledger {
 pub(crate) struct LedgerSize {
     /// Open effects.
     pub(crate) effects: usize,
-    /// Bytes of their inputs.
+    /// Bytes of their inputs, names and keys.
     pub(crate) bytes: usize,
     /// Bytes of the results that wait for their runs.
     pub(crate) settled_bytes: usize,
@@ -41,14 +44,20 @@ pub(crate) struct LedgerSize {
 /// An effect that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OpenEffect {
+    /// What its id begins with: that of the life that asked for it.
+    pub(crate) space: u64,
     /// The name that its function is registered under.
     pub(crate) effect: Arc<str>,
     /// Effects with one key are acted on one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<Arc<str>>,
     /// The input as JSON.
+    #[serde(with = "raw_json")]
     pub(crate) input: Arc<str>,
     pub(crate) asked_at_ms: u64,
+    /// True when it was asked for to be acted on once at most.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) once: bool,
     /// True once a run wants it no more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cancelled: bool,
@@ -107,7 +116,6 @@ pub(crate) enum LedgerChange {
 /// A ledger on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedLedger {
-    space: String,
     next: u64,
     settled: VecDeque<u64>,
     open: BTreeMap<u64, OpenEffect>,
@@ -134,35 +142,32 @@ impl Ledger {
         }
     }
 
-    /// Returns the ledger that was saved.
+    /// Returns the ledger that was saved, for a life whose own ids begin with `space`. Each life has ids of its
+    /// own: a folder that was copied, or restored from an older copy, must not give an id that was given before.
     ///
     /// # Errors
     /// Says what no ledger can hold.
-    pub(crate) fn restore(saved: SavedLedger) -> Result<Self, String> {
-        let space = u64::from_str_radix(&saved.space, 16).map_err(|error| {
-            format!(
-                "the ids of its effects begin with {:?}: {error}",
-                saved.space
-            )
-        })?;
+    pub(crate) fn restore(saved: SavedLedger, space: u64) -> Result<Self, String> {
         let settled: BTreeSet<u64> = saved.settled.iter().copied().collect();
+        let known = settled.iter().all(|number| saved.open.contains_key(number));
+        if settled.len() != saved.settled.len() || !known {
+            return Err("an outcome is of no effect, or there twice".into());
+        }
+        if !(1..=NUMBER_MAX).contains(&saved.next) {
+            return Err(format!("{} is no number for the next effect", saved.next));
+        }
         let mut size = LedgerSize::default();
         for (number, effect) in &saved.open {
             if *number >= saved.next {
                 return Err(format!("effect {number} is not below {}", saved.next));
             }
-            size.effects += 1;
-            size.bytes += effect.input.len();
             let is_settled = matches!(effect.progress, Progress::Settled(_));
             if is_settled != settled.contains(number) {
                 return Err(format!("effect {number} is settled and not settled"));
             }
+            size.effects += 1;
+            size.bytes += effect.bytes();
             size.settled_bytes += effect.progress.result_bytes();
-        }
-        if settled.len() != saved.settled.len()
-            || settled.iter().any(|it| !saved.open.contains_key(it))
-        {
-            return Err("an outcome is of no effect, or there twice".into());
         }
         Ok(Self {
             space,
@@ -183,12 +188,11 @@ impl Ledger {
     }
 
     /// Returns what a file keeps; `None` while no effect was ever asked for.
-    pub(crate) fn saved(&self) -> Option<SavedLedger> {
-        (self.next > 1).then(|| SavedLedger {
-            space: format!("{:016x}", self.space),
+    pub(crate) fn into_saved(self) -> Option<SavedLedger> {
+        (self.next > 1).then_some(SavedLedger {
             next: self.next,
-            settled: self.settled.clone(),
-            open: self.open.clone(),
+            settled: self.settled,
+            open: self.open,
         })
     }
 
@@ -201,17 +205,10 @@ impl Ledger {
         }
     }
 
-    /// Returns the id of an effect of this ledger.
-    pub(crate) fn id(&self, number: u64) -> EffectId {
-        EffectId {
-            space: self.space,
-            number,
-        }
-    }
-
-    /// Returns the number of an effect of this ledger, if the id is of this ledger.
+    /// Returns the number of an open effect, if the id is that of one.
     pub(crate) fn number(&self, id: EffectId) -> Option<u64> {
-        (id.space == self.space).then_some(id.number)
+        let effect = self.open.get(&id.number)?;
+        (effect.space == id.space).then_some(id.number)
     }
 
     /// Returns the number of the next effect.
@@ -234,15 +231,27 @@ impl Ledger {
         self.open.iter().map(|(number, effect)| (*number, effect))
     }
 
-    /// Returns the effect whose outcome is the next to have its run.
-    pub(crate) fn next_settled(&self) -> Option<(u64, &OpenEffect)> {
-        let number = *self.settled.front()?;
-        Some((number, self.open.get(&number)?))
+    /// Returns the first settled effect whose name `is_known`: the next to have its run. An outcome whose name
+    /// nobody registers waits for a release that does.
+    pub(crate) fn next_settled(
+        &self,
+        is_known: impl Fn(&str) -> bool,
+    ) -> Option<(u64, &OpenEffect)> {
+        let settled = self.settled.iter();
+        let mut effects = settled.filter_map(|number| Some((*number, self.open.get(number)?)));
+        effects.find(|(_, effect)| is_known(&effect.effect))
     }
 
     /// Returns how many outcomes wait for their runs.
     pub(crate) fn settled(&self) -> usize {
         self.settled.len()
+    }
+
+    /// Returns how many outcomes of a name wait for their runs.
+    pub(crate) fn settled_of(&self, name: &str) -> usize {
+        let settled = self.settled.iter();
+        let effects = settled.filter_map(|number| self.open.get(number));
+        effects.filter(|effect| &*effect.effect == name).count()
     }
 
     /// Applies a change. A change of an effect that is not open (any more) changes nothing.
@@ -251,7 +260,7 @@ impl Ledger {
             LedgerChange::Asked(number, effect) => {
                 self.next = self.next.max(number + 1);
                 self.size.effects += 1;
-                self.size.bytes += effect.input.len();
+                self.size.bytes += effect.bytes();
                 self.open.insert(number, effect);
             }
             LedgerChange::Cancelled(id) => {
@@ -284,7 +293,7 @@ impl Ledger {
     pub(crate) fn forget(&mut self, effect: &OpenEffect) {
         let size = &mut self.size;
         size.effects = size.effects.saturating_sub(1);
-        size.bytes = size.bytes.saturating_sub(effect.input.len());
+        size.bytes = size.bytes.saturating_sub(effect.bytes());
         let result_bytes = effect.progress.result_bytes();
         size.settled_bytes = size.settled_bytes.saturating_sub(result_bytes);
     }
@@ -307,10 +316,10 @@ impl LedgerOutline {
     ///
     /// # Errors
     /// The sizes that the ledger would have, if they are too large.
-    pub(crate) fn ask(&mut self, input_bytes: usize) -> Result<EffectId, LedgerSize> {
+    pub(crate) fn ask(&mut self, effect: &OpenEffect) -> Result<EffectId, LedgerSize> {
         let size = LedgerSize {
             effects: self.size.effects + 1,
-            bytes: self.size.bytes + input_bytes,
+            bytes: self.size.bytes + effect.bytes(),
             ..self.size
         };
         if size.effects > EFFECT_LIMIT || size.bytes > EFFECT_TOTAL_LIMIT_BYTES {
@@ -321,6 +330,19 @@ impl LedgerOutline {
         self.next += 1;
         let space = self.space;
         Ok(EffectId { space, number })
+    }
+}
+
+impl OpenEffect {
+    /// Returns the id of the effect with this number.
+    pub(crate) fn id(&self, number: u64) -> EffectId {
+        let space = self.space;
+        EffectId { space, number }
+    }
+
+    fn bytes(&self) -> usize {
+        let key = self.key.as_ref().map_or(0, |key| key.len());
+        self.input.len() + self.effect.len() + key
     }
 }
 

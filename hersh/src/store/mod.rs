@@ -11,6 +11,7 @@
 mod effect_id;
 mod keeper;
 mod ledger;
+mod raw_json;
 mod snapshot;
 
 use std::collections::BTreeMap;

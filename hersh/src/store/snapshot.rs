@@ -43,21 +43,22 @@ struct Snapshot {
 }
 
 /// What a file holds.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Kept {
     pub(crate) values: Values,
-    /// The open effects; `None` if none was ever asked for.
-    pub(crate) ledger: Option<Ledger>,
+    /// The open effects; empty if none was ever asked for.
+    pub(crate) ledger: Ledger,
 }
 
 impl StateDir {
-    /// Opens the folder and reads its snapshot; none is an empty context.
+    /// Opens the folder and reads its snapshot; none is an empty context. The ids of the effects of this life
+    /// begin with `space`.
     ///
     /// # Errors
     /// [`StartError::StateDir`] when the folder cannot be used, [`StartError::StateDirBusy`] when
     /// another watcher uses it, [`StartError::Snapshot`] when the file cannot be understood: it
     /// is left as it is, because starting empty would lose what it holds.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Kept), StartError> {
+    pub(crate) fn open(path: &Path, space: u64) -> Result<(Self, Kept), StartError> {
         let failed = |error: io::Error| StartError::StateDir {
             path: path.into(),
             error: error.to_string(),
@@ -76,11 +77,11 @@ impl StateDir {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let kept = match fs::read(path.join(FILE)) {
-            Ok(bytes) => decode(&bytes).map_err(|message| StartError::Snapshot {
+            Ok(bytes) => decode(&bytes, space).map_err(|message| StartError::Snapshot {
                 path: path.join(FILE),
                 message,
             })?,
-            Err(error) if error.kind() == ErrorKind::NotFound => Kept::default(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Kept::nothing(space),
             Err(error) => return Err(failed(error)),
         };
         let directory = Self {
@@ -115,6 +116,16 @@ impl StateDir {
         // The new snapshot stands already: if the run counted as failed, its work would be done
         // twice.
         Ok(synced.map_or_else(SaveResult::Unsynced, |()| SaveResult::Synced))
+    }
+}
+
+impl Kept {
+    /// Returns what a new folder holds, for a life whose ids of effects begin with `space`.
+    pub(crate) fn nothing(space: u64) -> Self {
+        Self {
+            values: Values::new(),
+            ledger: Ledger::new(space),
+        }
     }
 }
 
@@ -153,7 +164,7 @@ fn encode(values: &Values, effects: Option<SavedLedger>) -> io::Result<Vec<u8>> 
     Ok(serde_json::to_vec(&snapshot)?)
 }
 
-fn decode(bytes: &[u8]) -> Result<Kept, String> {
+fn decode(bytes: &[u8], space: u64) -> Result<Kept, String> {
     let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if ![VALUES_ALONE, WITH_EFFECTS].contains(&snapshot.version) {
         return Err(format!(
@@ -164,13 +175,17 @@ fn decode(bytes: &[u8]) -> Result<Kept, String> {
     let pair = |(key, json): (String, Box<RawValue>)| (Arc::from(key), Arc::from(json.get()));
     Ok(Kept {
         values: snapshot.values.into_iter().map(pair).collect(),
-        ledger: snapshot.effects.map(Ledger::restore).transpose()?,
+        ledger: match snapshot.effects {
+            None => Ledger::new(space),
+            Some(saved) => Ledger::restore(saved, space)?,
+        },
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{LedgerChange, OpenEffect, Progress};
 
     fn values(pairs: &[(&str, &str)]) -> Values {
         let pair = |(key, json): &(&str, &str)| (Arc::from(*key), Arc::from(*json));
@@ -184,23 +199,23 @@ mod tests {
             ("a", "1"),
             ("big", "340282366920938463463374607431768211455"),
         ]);
-        let (state, empty) = StateDir::open(folder.path()).unwrap();
-        assert_eq!(empty, Kept::default());
+        let (state, empty) = StateDir::open(folder.path(), 7).unwrap();
+        assert_eq!(empty, Kept::nothing(7));
         state.save(&saved, None).unwrap();
         drop(state);
-        assert_eq!(StateDir::open(folder.path()).unwrap().1.values, saved);
+        assert_eq!(StateDir::open(folder.path(), 7).unwrap().1.values, saved);
     }
 
     #[test]
     fn a_crash_while_writing_leaves_the_old_snapshot() {
         let folder = tempfile::tempdir().unwrap();
-        let (state, _) = StateDir::open(folder.path()).unwrap();
+        let (state, _) = StateDir::open(folder.path(), 7).unwrap();
         state.save(&values(&[("a", "1")]), None).unwrap();
         let next = encode(&values(&[("a", "2")]), None).unwrap();
         drop(state);
         for end in 0..=next.len() {
             fs::write(folder.path().join(TEMPORARY), &next[..end]).unwrap();
-            let (_, read) = StateDir::open(folder.path()).unwrap();
+            let (_, read) = StateDir::open(folder.path(), 7).unwrap();
             assert_eq!(read.values, values(&[("a", "1")]));
         }
     }
@@ -211,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = folder.path().join("elsewhere");
         fs::write(&elsewhere, "mine").unwrap();
-        let (state, _) = StateDir::open(folder.path()).unwrap();
+        let (state, _) = StateDir::open(folder.path(), 7).unwrap();
         symlink(&elsewhere, folder.path().join(TEMPORARY)).unwrap();
         state.save(&values(&[("a", "1")]), None).unwrap();
         assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
@@ -225,11 +240,11 @@ mod tests {
     #[test]
     fn a_folder_serves_one_watcher_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let first = StateDir::open(folder.path()).unwrap();
-        let second = StateDir::open(folder.path()).unwrap_err();
+        let first = StateDir::open(folder.path(), 7).unwrap();
+        let second = StateDir::open(folder.path(), 7).unwrap_err();
         assert!(matches!(second, StartError::StateDirBusy { .. }));
         drop(first);
-        StateDir::open(folder.path()).unwrap();
+        StateDir::open(folder.path(), 7).unwrap();
     }
 
     #[test]
@@ -238,7 +253,7 @@ mod tests {
         let file = folder.path().join(FILE);
         for damaged in ["", "{\"version\":1,\"val", "{\"version\":9,\"values\":{}}"] {
             fs::write(&file, damaged).unwrap();
-            let error = StateDir::open(folder.path()).unwrap_err();
+            let error = StateDir::open(folder.path(), 7).unwrap_err();
             assert!(matches!(error, StartError::Snapshot { .. }), "{error}");
             assert_eq!(fs::read_to_string(&file).unwrap(), damaged);
         }
@@ -247,13 +262,64 @@ mod tests {
     #[test]
     fn a_failed_save_leaves_the_old_snapshot() {
         let folder = tempfile::tempdir().unwrap();
-        let (state, _) = StateDir::open(folder.path()).unwrap();
+        let (state, _) = StateDir::open(folder.path(), 7).unwrap();
         state.save(&values(&[("a", "1")]), None).unwrap();
         // A folder in the way of the temporary file fails even for root.
         fs::create_dir(folder.path().join(TEMPORARY)).unwrap();
         assert!(state.save(&values(&[("a", "2")]), None).is_err());
         drop(state);
-        let (_, read) = StateDir::open(folder.path()).unwrap();
+        let (_, read) = StateDir::open(folder.path(), 7).unwrap();
         assert_eq!(read.values, values(&[("a", "1")]));
+    }
+
+    #[test]
+    fn effects_are_read_back_and_each_life_has_ids_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, kept) = StateDir::open(folder.path(), 7).unwrap();
+        let mut ledger = kept.ledger;
+        let mut effect = OpenEffect {
+            space: 7,
+            effect: "orders".into(),
+            key: Some("btc".into()),
+            input: r#"{"price":0.1,"text":"\"quoted\""}"#.into(),
+            asked_at_ms: 1,
+            once: true,
+            cancelled: false,
+            progress: Progress::Waiting,
+        };
+        let id = ledger.outline().ask(&effect).unwrap();
+        ledger.apply(LedgerChange::Asked(id.number, effect.clone()));
+        state.save(&Values::new(), ledger.into_saved()).unwrap();
+        drop(state);
+        let text = fs::read_to_string(folder.path().join(FILE)).unwrap();
+        assert!(
+            text.contains(&*effect.input),
+            "inputs stand there as they are: {text}"
+        );
+        let (_state, kept) = StateDir::open(folder.path(), 8).unwrap();
+        assert_eq!(kept.ledger.get(1), Some(&effect));
+        assert_eq!(kept.ledger.number(id), Some(1));
+        effect.space = 8;
+        assert_eq!(
+            kept.ledger.outline().ask(&effect).unwrap().to_string(),
+            "0000000000000008-2"
+        );
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_is_refused() {
+        let effect = r#"{"space":7,"effect":"a","input":1,"asked_at_ms":1,"progress":"waiting"}"#;
+        for (next, settled, open) in [
+            ("0", "", String::new()),
+            ("18446744073709551615", "", String::new()),
+            ("1", "", format!("\"1\":{effect}")),
+            ("2", "1", format!("\"1\":{effect}")),
+            ("2", "3", String::new()),
+        ] {
+            let text = format!(
+                r#"{{"version":2,"values":{{}},"effects":{{"next":{next},"settled":[{settled}],"open":{{{open}}}}}}}"#
+            );
+            assert!(decode(text.as_bytes(), 7).is_err(), "{text}");
+        }
     }
 }

@@ -26,7 +26,7 @@ where
         let ledger = locked(&self.rehearsal.cx.shared.ledger);
         let of_name = ledger.open().filter(|(_, effect)| &*effect.effect == name);
         let read = |(number, effect): (u64, &OpenEffect)| {
-            let id = ledger.id(number);
+            let id = effect.id(number);
             match serde_json::from_str(&effect.input) {
                 Ok(input) => (id, input),
                 Err(error) => panic!("the input of {name} {id} is of another type: {error}"),

@@ -50,7 +50,6 @@ pub use signals::Signals;
 use signals::{json, update};
 
 use crate::base::clock::epoch_ns;
-use crate::base::sync::locked;
 use crate::engine::RunKind;
 use crate::journal::{
     Part, RecordedActs, RecordedOutcome, RecordedRun, RecordedSettlement, RecordedUpdate, VERSION,
@@ -68,6 +67,8 @@ pub struct Test<F> {
     local: LocalSet,
     now: SystemTime,
     runs: u64,
+    /// The outcome that the last run took in, if that run failed.
+    unsettled: Option<RecordedSettlement>,
 }
 
 impl<F, E> Test<F>
@@ -115,6 +116,7 @@ where
             local,
             now,
             runs: 0,
+            unsettled: None,
         }
     }
 
@@ -142,9 +144,11 @@ where
         self.signals().fail(name, error).run()
     }
 
-    /// Makes a run of the kind that follows a failed run.
+    /// Makes a run of the kind that follows a failed run. It takes in the outcome of that run again, if there was
+    /// one.
     pub fn recover(&mut self) -> Run {
-        self.run(RunKind::Recover, None, Vec::new())
+        let settled = self.unsettled.clone();
+        self.run_with(RunKind::Recover, None, Vec::new(), settled)
     }
 
     /// Returns a set of signals for one run, empty at first.
@@ -210,6 +214,7 @@ where
         updates: Vec<RecordedUpdate>,
         settled: Option<RecordedSettlement>,
     ) -> Run {
+        self.unsettled.clone_from(&settled);
         self.runs += 1;
         let inputs = RecordedRun {
             run: self.runs,
@@ -237,8 +242,11 @@ where
             let known = self.rehearsal.cx.watches.contains_key(name);
             assert!(known, "no hook has registered a variable {name:?}");
         }
-        let ledger = locked(&self.rehearsal.cx.shared.ledger);
-        Run::new(seen.run, |number| ledger.id(number))
+        let run = Run::new(seen.run);
+        if run.outcome == RunEnd::Succeeded {
+            self.unsettled = None;
+        }
+        run
     }
 }
 

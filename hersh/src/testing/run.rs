@@ -125,7 +125,7 @@ impl Run {
         }
     }
 
-    pub(super) fn new(run: RecordedRun, id: impl Fn(u64) -> EffectId) -> Self {
+    pub(super) fn new(run: RecordedRun) -> Self {
         let value = |json: &str| serde_json::from_str(json).unwrap_or(serde_json::Value::Null);
         let outcome = match run.outcome {
             RecordedOutcome::Succeeded | RecordedOutcome::Unsaved { .. } => RunEnd::Succeeded,
@@ -150,7 +150,7 @@ impl Run {
                 .asked
                 .into_iter()
                 .map(|ask| Asked {
-                    id: id(ask.number),
+                    id: ask.id,
                     input: value(&ask.input),
                     effect: ask.effect,
                     key: ask.key,

@@ -15,7 +15,7 @@ use crate::run::{Recorder, Session, WatcherParts};
 #[cfg(feature = "api")]
 use crate::shared::{Level, LogKind};
 use crate::shared::{Logbook, Shared};
-use crate::store::{Kept, Ledger, StateDir, Store};
+use crate::store::{Kept, StateDir, Store};
 use crate::{Comparison, Context, Error, ReplayError, Replayed, StartError};
 
 /// Longest time that writing the durable context may take.
@@ -100,16 +100,16 @@ impl Builder {
     /// Opens what the watcher needs.
     pub(crate) fn prepare(self, clock: Clock) -> Result<WatcherParts, StartError> {
         let policy = self.policy();
+        // Never the seed that was set: the ids of effects must not repeat after a restart.
+        let space = random_number();
         let (state_dir, Kept { values, ledger }) = match &self.state_dir {
-            None => (None, Kept::default()),
+            None => (None, Kept::nothing(space)),
             Some(folder) => {
-                let (state_dir, kept) = StateDir::open(folder)?;
+                let (state_dir, kept) = StateDir::open(folder, space)?;
                 (Some(state_dir), kept)
             }
         };
         let drawn = random_number();
-        // Never the seed that was set: ids of effects must not repeat after a restart.
-        let ledger = ledger.unwrap_or_else(|| Ledger::new(random_number()));
         let seed = self.random_seed.unwrap_or(drawn);
         let session = match &self.journal_dir {
             None => None,

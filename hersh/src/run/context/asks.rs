@@ -1,31 +1,38 @@
 //! What a run asks for, until it is committed or forgotten, and the outcome that it takes in.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustc_hash::FxHashMap;
 
-use crate::EffectId;
 use crate::base::sync::{Mutex, locked};
 use crate::effects::Desk;
 use crate::journal::{RecordedActs, RecordedAsk, RecordedSettlement};
 use crate::store::{Ledger, LedgerChange, LedgerOutline, LedgerSize, OpenEffect};
+use crate::{EFFECT_LIMIT, EffectId, Policy};
 
-/// The names of the types of an effect's input and result.
-type TypeNames = (&'static str, &'static str);
+/// What is registered under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Registered {
+    /// The names of the types of input and result.
+    pub(super) types: (&'static str, &'static str),
+    pub(super) policy: Policy,
+}
 
 /// What a run asks for, and the outcome that it takes in.
 #[derive(Default)]
 pub(crate) struct Asks {
     /// The names that are registered.
-    pub(super) names: FxHashMap<Arc<str>, TypeNames>,
+    pub(super) names: FxHashMap<Arc<str>, Registered>,
     /// Who acts; nobody in a test and in a replay.
     pub(super) desk: Option<Rc<Desk>>,
     /// The ledger as it would be after this run; `None` until the run asks for something. So a run that asks
     /// for nothing looks at no ledger.
     ahead: Option<LedgerOutline>,
     staged: Vec<LedgerChange>,
+    cancelled: BTreeSet<EffectId>,
     taken: Option<(EffectId, OpenEffect)>,
     /// True once the run looked at the outcome.
     looked_at: AtomicBool,
@@ -77,17 +84,20 @@ impl Asks {
     pub(super) fn ask(
         &mut self,
         ledger: &Mutex<Ledger>,
-        effect: OpenEffect,
+        mut effect: OpenEffect,
     ) -> Result<EffectId, LedgerSize> {
         let ahead = self.ahead.get_or_insert_with(|| locked(ledger).outline());
-        let id = ahead.ask(effect.input.len())?;
+        let id = ahead.ask(&effect)?;
+        effect.space = id.space;
         self.staged.push(LedgerChange::Asked(id.number, effect));
         Ok(id)
     }
 
-    /// Stages a cancellation.
+    /// Stages a cancellation, once for each id. Which ids are open is not looked at: a replay does not know it.
     pub(super) fn cancel(&mut self, id: EffectId) {
-        self.staged.push(LedgerChange::Cancelled(id));
+        if self.cancelled.len() < EFFECT_LIMIT && self.cancelled.insert(id) {
+            self.staged.push(LedgerChange::Cancelled(id));
+        }
     }
 
     /// Returns what a commit would change.
@@ -109,6 +119,7 @@ impl Asks {
     /// Forgets what the run asked for; its outcome stays for the run's record.
     pub(crate) fn discard(&mut self) {
         self.staged.clear();
+        self.cancelled.clear();
         self.ahead = None;
     }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Context;
-use crate::effects::Act;
+use super::asks::Registered;
+use crate::effects::{Act, Promise};
 use crate::error::check_name;
 use crate::store::{OpenEffect, Progress, SettledResult};
 use crate::{EFFECT_NAME_LIMIT, EffectId, Error, HookError, Outcome, Policy, Settled};
@@ -28,8 +29,8 @@ impl Context {
     /// both what is asked for and what came of it survive the end of the process. What the function promises is
     /// in the [`Policy`]; it gets the id of the effect, which is the same in every attempt.
     ///
-    /// Every run makes the closure, but only that of the registering call is used: it acts for as long as the
-    /// watcher lives, with what it captured then.
+    /// Every run makes the closure and the policy, but only those of the registering call are used: the closure
+    /// acts for as long as the watcher lives, with what it captured then.
     ///
     /// ```
     /// use hersh::{EffectId, Outcome, Policy};
@@ -78,12 +79,12 @@ impl Context {
         const HOOK: &str = "effects";
         let asked = (type_name::<I>(), type_name::<O>());
         if let Some((name, registered)) = self.asks.names.get_key_value(name) {
-            if *registered != asked {
+            if registered.types != asked {
                 let shown = |(from, to): (&str, &str)| format!("effects from {from} to {to}");
                 return Err(HookError::Clash {
                     hook: HOOK,
                     name: name.to_string(),
-                    registered: shown(*registered),
+                    registered: shown(registered.types),
                     asked: shown(asked),
                 });
             }
@@ -99,7 +100,11 @@ impl Context {
             });
         }
         let name: Arc<str> = name.into();
-        self.asks.names.insert(name.clone(), asked);
+        let registered = Registered {
+            types: asked,
+            policy,
+        };
+        self.asks.names.insert(name.clone(), registered);
         if let Some(desk) = &self.asks.desk {
             desk.register(name.clone(), policy, Act::new(act));
         }
@@ -114,11 +119,12 @@ impl Context {
     /// not overtake each other share a key: see [`Context::start_in_order`].
     ///
     /// # Errors
-    /// [`HookError`] when the input cannot be written as JSON, is longer than
+    /// [`HookError`] when the input cannot be written as JSON and read back, is longer than
     /// [`EFFECT_LIMIT_BYTES`](crate::EFFECT_LIMIT_BYTES), or more would be open than
     /// [`EFFECT_LIMIT`](crate::EFFECT_LIMIT) and
-    /// [`EFFECT_TOTAL_LIMIT_BYTES`](crate::EFFECT_TOTAL_LIMIT_BYTES) allow.
-    pub fn start<I: Serialize, O>(
+    /// [`EFFECT_TOTAL_LIMIT_BYTES`](crate::EFFECT_TOTAL_LIMIT_BYTES) allow: [`HookError::EffectsFull`], after which
+    /// a function may do without, or ask again once some are settled.
+    pub fn start<I: Serialize + DeserializeOwned, O>(
         &mut self,
         effects: &Effects<I, O>,
         input: &I,
@@ -145,7 +151,7 @@ impl Context {
     ///
     /// # Errors
     /// As [`Context::start`], and when the key is unusable.
-    pub fn start_in_order<I: Serialize, O>(
+    pub fn start_in_order<I: Serialize + DeserializeOwned, O>(
         &mut self,
         effects: &Effects<I, O>,
         key: &str,
@@ -157,12 +163,15 @@ impl Context {
 
     /// Cancels an effect, once this run is committed. Its outcome has its run as always:
     /// [`Outcome::Cancelled`] if it had not begun, [`Outcome::Unknown`] if it was being acted on, which is
-    /// dropped then. An effect that is settled already keeps its outcome.
+    /// dropped then, or if an earlier life may have acted on it. An effect that is settled already keeps its
+    /// outcome. In the cleanup nothing is cancelled.
     pub fn cancel(&mut self, id: EffectId) {
-        self.asks.cancel(id);
+        if !self.in_cleanup {
+            self.asks.cancel(id);
+        }
     }
 
-    fn ask<I: Serialize, O>(
+    fn ask<I: Serialize + DeserializeOwned, O>(
         &mut self,
         hook: &'static str,
         effects: &Effects<I, O>,
@@ -175,7 +184,17 @@ impl Context {
             name: effects.name.to_string(),
             message,
         };
+        let Some(registered) = self.asks.names.get(&effects.name) else {
+            return Err(refused("its name is not registered in this watcher".into()));
+        };
+        let once = registered.policy.promise == Promise::AtMostOnce;
         let json = serde_json::to_string(input).map_err(|error| refused(error.to_string()))?;
+        // Now, and not when it is acted on: a number that is none, for instance, becomes `null`.
+        if let Err(error) = serde_json::from_str::<I>(&json) {
+            return Err(refused(format!(
+                "it does not come back from its JSON: {error}"
+            )));
+        }
         if json.len() > crate::EFFECT_LIMIT_BYTES {
             let limit = crate::EFFECT_LIMIT_BYTES;
             let bytes = json.len();
@@ -184,10 +203,12 @@ impl Context {
             )));
         }
         let effect = OpenEffect {
+            space: 0,
             effect: effects.name.clone(),
             key,
             input: json.into(),
             asked_at_ms: crate::base::clock::epoch_ms(self.now),
+            once,
             cancelled: false,
             progress: Progress::Waiting,
         };
@@ -231,7 +252,8 @@ impl<I: DeserializeOwned, O: DeserializeOwned> Effects<I, O> {
     /// fails, its outcome comes again in the next try.
     ///
     /// # Errors
-    /// [`HookError`] when the input or the result is of another type, as after a change of the program.
+    /// [`HookError::EffectType`] when the input or the result is of another type, as after a change of the program.
+    /// A run that returns the error fails, and its outcome comes again; a run that goes on takes it in unread.
     pub fn settled(&self, cx: &Context) -> Result<Option<Settled<I, O>>, HookError> {
         let Some((id, effect)) = cx.asks.taken_as(&self.name) else {
             return Ok(None);

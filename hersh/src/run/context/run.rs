@@ -73,8 +73,8 @@ impl Context {
         let taken = match carries {
             Carried::Settlement => {
                 let ledger = locked(&self.shared.ledger);
-                let next = ledger.next_settled();
-                next.map(|(number, effect)| (ledger.id(number), effect.clone()))
+                let next = ledger.next_settled(|name| self.asks.names.contains_key(name));
+                next.map(|(number, effect)| (effect.id(number), effect.clone()))
             }
             Carried::Nothing | Carried::Message => None,
         };

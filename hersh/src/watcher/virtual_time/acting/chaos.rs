@@ -122,11 +122,11 @@ async fn live_through(seed: u64, policy: Policy) -> (Ledger, Rc<Exchange>) {
 }
 
 /// A folder in memory, where a sync costs nothing: tens of thousands of commits follow.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-fn builder(folder: &std::path::Path) -> Builder {
+pub(super) fn builder(folder: &std::path::Path) -> Builder {
     plain()
         .state_dir(folder)
         .run_timeout(SECOND)
@@ -162,7 +162,7 @@ async fn one_life(folder: &std::path::Path, exchange: &Rc<Exchange>, policy: Pol
 }
 
 /// Panics are expected here by the hundred.
-fn expect_panics() {
+pub(super) fn expect_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string();
         if !text.contains("from a seed") {

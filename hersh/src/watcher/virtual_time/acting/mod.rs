@@ -3,8 +3,10 @@
 mod asking;
 mod attempts;
 mod chaos;
+mod faults;
 mod lives;
 mod replaying;
+mod storm;
 
 use std::cell::Cell;
 
