@@ -21,7 +21,7 @@ const FILE: &str = "context.json";
 /// The versions of that file's format that this client knows: values alone, and with open effects beside them.
 const VERSIONS: [u32; 2] = [1, 2];
 /// The largest context file that is read, bytes.
-const FILE_BYTES_MAX: u64 = 16 << 20;
+const FILE_BYTES_MAX: u64 = 32 << 20;
 
 /// The change to make in the context.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +115,12 @@ fn find(copy: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         let is_it = entry.path().map_err(failed)?.as_os_str() == FILE;
         if is_it && entry.header().entry_type().is_file() {
             let mut bytes = Vec::new();
+            if entry.size() > FILE_BYTES_MAX {
+                return Err(Failure::Failed(format!(
+                    "{FILE} in its /state has {} bytes, at most {FILE_BYTES_MAX} are read; it is left as it is",
+                    entry.size()
+                )));
+            }
             let mut limited = entry.take(FILE_BYTES_MAX);
             limited.read_to_end(&mut bytes).map_err(failed)?;
             return Ok(Some(bytes));

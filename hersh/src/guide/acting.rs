@@ -64,7 +64,8 @@
 //! | it is known what came of it | the outcome | its run comes |
 //! | the run of the outcome is committed | what that run changed; the effect is gone | nothing is left to do |
 //!
-//! Without a state folder the same holds for as long as the process lives.
+//! Without a state folder the same holds for as long as the process lives, and the log's last lines tell how many
+//! open effects are lost.
 //!
 //! # Which policy?
 //!
@@ -88,24 +89,35 @@
 //! # Order and bounds
 //!
 //! Effects of one name are acted on beside each other, 16 at a time unless [`Policy::at_once`] says otherwise,
-//! and may overtake each other. Those that must not share a key: [`Context::start_in_order`]. Outcomes come in
-//! the order in which they were committed; outcomes and messages take turns. At most
-//! [`EFFECT_LIMIT`](crate::EFFECT_LIMIT) effects are open, with inputs of
-//! [`EFFECT_TOTAL_LIMIT_BYTES`](crate::EFFECT_TOTAL_LIMIT_BYTES) together: a function that asks for more is
-//! refused with an error that says so. All open effects are in one file with the context, which each commit
-//! writes anew: keep inputs small, and put what is large where an input can name it.
+//! and may overtake each other. Those that must not share a key: [`Context::start_in_order`]. One that waits for
+//! its next attempt keeps its key and takes no place. Outcomes come in the order in which they were committed;
+//! outcomes and messages take turns. At most [`EFFECT_LIMIT`](crate::EFFECT_LIMIT) effects are open, with inputs,
+//! names and keys of [`EFFECT_TOTAL_LIMIT_BYTES`](crate::EFFECT_TOTAL_LIMIT_BYTES) together: a function that asks
+//! for more is refused with [`HookError::EffectsFull`](crate::HookError::EffectsFull). A function that can wait
+//! looks at that error and asks again once some are settled; `?` fails the run instead.
+//!
+//! All open effects are in one file with the context, which each commit writes anew: with 4 MiB of open inputs a
+//! commit writes 4 MiB more. Keep inputs small, put what is large where an input can name it, and set
+//! [`Policy::within`] where the other side may be away for long.
+//!
+//! # What goes on after it was dropped
+//!
+//! A time-out, a cancel and the end of the watcher drop the function's future at its next `await`. A thread of
+//! [`crate::blocking`] goes on, beside the next attempt or the next effect of the key: give it an end of its own.
 //!
 //! # The end of a watcher
 //!
-//! A stop begins nothing new, and what is acted on gets as long as a run in progress,
-//! [`Builder::stop_grace`](crate::Builder::stop_grace). Its outcomes are kept for the next start. A kill drops
-//! what is acted on.
+//! From the moment that a stop is asked for nothing begins, and what is acted on has as long as a run in progress,
+//! [`Builder::stop_grace`](crate::Builder::stop_grace), beside the cleanup. Its outcomes are kept for the next
+//! start. A kill drops what is acted on at once.
 //!
 //! # A change of the program
 //!
-//! What was asked for by one release is acted on by the next, under the same name. An input that the new
-//! function cannot read stays open and is told in the log, for a release that can. An outcome that a run cannot
-//! read is an error of that run. An effect whose name no run registers stays open too; `GET /watcher/effects`
-//! shows all that are.
+//! What was asked for by one release is acted on by the next, under the same name. An effect or an outcome whose
+//! name no run registers waits for a release that does; `GET /watcher/effects` shows all that are open. An input
+//! that the new function cannot read stays open and is told in the log, for a release that can, or until a run
+//! cancels it. An outcome that cannot be read is [`HookError::EffectType`](crate::HookError::EffectType): a run
+//! that returns it fails and gets the outcome again, a run that goes on has taken it in. A release that changes to
+//! at most once acts on nothing again that the one before may have acted on.
 #[allow(unused_imports, reason = "for the links above")]
 use crate::{Context, EffectId, Outcome, Policy};

@@ -62,7 +62,8 @@
 //!   effect has it.
 //! - Each outcome has exactly one run that is committed. When that run fails, its outcome comes again in the
 //!   next try, and after a crash in the next life.
-//! - Of effects with one name and one key the next begins once the outcome of the one before is committed.
+//! - Of effects with one name and one key the next begins once the outcome of the one before is committed, or
+//!   that one was cancelled before it began.
 //! - A replay and a test never act. See [`super::acting`] for the moments of a crash.
 //!
 //! # Time
@@ -139,6 +140,6 @@
 //! | messages that wait | 50,000, 64 MiB, each 64 KiB |
 //! | watched variables at once, memos | 1,000 each; [`crate::Context::unwatch`] gives a place back |
 //! | durable context | 1,000 keys, 4 MiB as JSON; each timer is a key |
-//! | open effects | 10,000, 8 MiB of inputs, each 64 KiB; results 64 KiB each, and nothing more is acted on while 8 MiB of them wait; 100 names |
+//! | open effects | 10,000, 4 MiB of inputs, names and keys, each input 64 KiB; results 64 KiB each, and nothing more begins while 4 MiB of them wait; 100 names; 1,000 acted on at a time for a name |
 //! | log | 1,000 lines of each kind, each 8 KiB |
 //! | journal | 64 MiB of finished parts, 1,000 parts, and the one being written |

@@ -15,6 +15,7 @@ use super::managed::CleanupFn;
 use super::operation::drive_to_completion;
 use super::recorder::Recorder;
 use super::step_loop::{AbortCause, StepLoop};
+use crate::base::sync::locked;
 use crate::effects::Desk;
 use crate::engine::{Carried, Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::error::RunReturn;
@@ -255,6 +256,12 @@ where
             () = self.step_loop.killed() => {}
         }
         self.desk.end();
+        let open = locked(&self.cx.shared.ledger).size().effects;
+        if open > 0 && !self.keeper.is_durable() {
+            let text = format!("{open} effects that are open are lost: there is no state folder");
+            let (shared, run) = (&self.cx.shared, self.cx.run_number());
+            shared.note(Level::Warn, LogKind::StateFault, run, &text);
+        }
         // A disk that hangs must not keep the watcher from ending.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.keeper.close()).await;
     }

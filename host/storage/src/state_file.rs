@@ -25,7 +25,7 @@ use rustix::{
 use super::{Storage, StorageError};
 
 /// The most bytes of one such file.
-pub const STATE_FILE_BYTES_MAX: usize = 16 << 20;
+pub const STATE_FILE_BYTES_MAX: usize = 32 << 20;
 /// The longest path below `/state`, bytes.
 const PATH_BYTES_MAX: usize = 1_024;
 

@@ -87,7 +87,7 @@ pub(super) struct FileQuery {
     path: String,
 }
 
-/// Replaces one file of `/state`, of at most 16 MiB, of a program of which nothing runs. The file
+/// Replaces one file of `/state`, of at most 32 MiB, of a program of which nothing runs. The file
 /// belongs to the program then.
 #[utoipa::path(
     put,
@@ -127,7 +127,7 @@ pub(super) async fn put_file(
             Failure::new(Code::RequestTimeout, detail)
         })?;
     let body = body.map_err(|_| {
-        let detail = "the file did not come whole, or is larger than 16 MiB; nothing has changed";
+        let detail = "the file did not come whole, or is larger than 32 MiB; nothing has changed";
         Failure::new(Code::TooLarge, detail)
     })?;
     host.put_state_file(entry, query.path, body.to_vec(), permit)

@@ -5,6 +5,7 @@ mod attempts;
 mod chaos;
 mod faults;
 mod lives;
+mod moments;
 mod replaying;
 mod storm;
 
