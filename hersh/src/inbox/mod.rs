@@ -30,14 +30,15 @@ pub use send_error::SendError;
 pub(crate) use var::{CurrentValue, Update, Value, Var};
 pub use var::{Shown, Watchable};
 
-use crate::base::sync::{AtomicBool, AtomicUsize, Bell, Mutex, Ordering, locked};
+use crate::base::sync::{AtomicBool, AtomicUsize, Bell, Mutex, Ordering, OwnLines, locked};
 use crate::engine::Event;
 use crate::{EndKind, Ending};
 
 /// The queues in front of one engine.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    arrivals: Mutex<Arrivals>,
+    /// Written by senders.
+    arrivals: OwnLines<Mutex<Arrivals>>,
     queue: Mutex<VecDeque<Message>>,
     /// The number of messages in `queue` (and of their bytes, below), for threads that lock only `arrivals`.
     queued: AtomicUsize,
@@ -47,7 +48,8 @@ pub(crate) struct Inbox {
     end_requested: AtomicBool,
     /// True while a changed variable waits for a run. The engine reads it in the same way.
     has_changed: AtomicBool,
-    bell: Bell,
+    /// Written by senders and by the engine.
+    bell: OwnLines<Bell>,
     capacity: usize,
 }
 
@@ -87,13 +89,13 @@ impl Inbox {
     /// Returns an empty inbox for at most `capacity` messages. Takes no memory for them in advance.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            arrivals: Mutex::new(Arrivals::default()),
+            arrivals: OwnLines(Mutex::new(Arrivals::default())),
             queue: Mutex::new(VecDeque::new()),
             queued: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
             end_requested: AtomicBool::new(false),
             has_changed: AtomicBool::new(false),
-            bell: Bell::new(),
+            bell: OwnLines(Bell::new()),
             capacity,
         }
     }

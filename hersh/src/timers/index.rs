@@ -74,7 +74,9 @@ impl Index {
 
     /// Forgets what is staged.
     pub(crate) fn discard(&mut self) {
-        self.staged.clear();
+        if !self.staged.is_empty() {
+            self.staged.clear();
+        }
     }
 
     fn put(&mut self, name: Arc<str>, entry: Option<Entry>) {

@@ -50,6 +50,9 @@ impl Asks {
     /// Prepares for a run that takes in this outcome.
     pub(super) fn begin(&mut self, taken: Option<(EffectId, OpenEffect)>) {
         self.discard();
+        if taken.is_none() && self.taken.is_none() {
+            return;
+        }
         self.looked_at.store(false, Ordering::Relaxed);
         let number = taken.as_ref().map(|(id, _)| id.number);
         self.staged.extend(number.map(LedgerChange::Taken));
@@ -118,6 +121,10 @@ impl Asks {
 
     /// Forgets what the run asked for; its outcome stays for the run's record.
     pub(crate) fn discard(&mut self) {
+        // Nothing is touched by a run that asks for nothing.
+        if self.staged.is_empty() && self.ahead.is_none() {
+            return;
+        }
         self.staged.clear();
         self.cancelled.clear();
         self.ahead = None;

@@ -176,7 +176,9 @@ impl Context {
     /// Takes in the timers that are due at the time of this run.
     pub(super) fn begin_timers(&mut self) {
         self.timers.discard();
-        self.due.clear();
+        if !self.due.is_empty() {
+            self.due.clear();
+        }
         if self
             .timers
             .next_ms()
