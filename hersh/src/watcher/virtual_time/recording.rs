@@ -370,3 +370,13 @@ async fn an_idle_watcher_syncs_and_survives_a_missing_part() {
     .await;
     assert!(good(replay(folder.path(), everything)).runs > 1);
 }
+
+#[test]
+fn a_journal_of_the_form_before_effects_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = include_bytes!("../../../tests/fixtures/form-1.journal");
+    fs::write(folder.path().join("000000000001.journal"), old).unwrap();
+    let replayed = good(replay(folder.path(), everything));
+    assert_eq!((replayed.first_run, replayed.ending.is_some()), (1, true));
+    assert_eq!(replayed.runs, 79);
+}
