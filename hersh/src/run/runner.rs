@@ -143,15 +143,13 @@ where
             self.cx.discard();
         }
         self.recorder.ran(&mut self.cx, kind, recorded);
+        let again = self.cx.wants_again();
         let changed = self.settle_changes();
         if !changed {
             self.recorder.settle(&self.cx, None);
         }
         let (outcome, failure) = match returned {
-            RunReturn::Well => {
-                let again = self.cx.wants_again();
-                (Outcome::Succeeded { changed, again }, None)
-            }
+            RunReturn::Well => (Outcome::Succeeded { changed, again }, None),
             RunReturn::Steered(ending) => {
                 let reason = ending.reason.clone();
                 (Outcome::Steered { ending, changed }, Some(reason))

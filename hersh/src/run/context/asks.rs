@@ -111,6 +111,7 @@ impl Asks {
     /// Tells whoever acts what has been committed, and forgets it.
     pub(crate) fn committed(&mut self) {
         let staged = std::mem::take(&mut self.staged);
+        self.cancelled.clear();
         if let Some(desk) = &self.desk
             && !staged.is_empty()
         {
@@ -155,5 +156,30 @@ impl std::fmt::Debug for Asks {
         f.debug_struct("Asks")
             .field("staged", &self.staged)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_cancels_an_id_once_and_the_next_run_may_again() {
+        let (space, number) = (7, 1);
+        let id = EffectId { space, number };
+        let mut asks = Asks::new(None);
+        for commits in [true, false, true] {
+            asks.begin(None);
+            asks.cancel(id);
+            asks.cancel(id);
+            assert_eq!(asks.staged(), [LedgerChange::Cancelled(id)]);
+            if commits {
+                asks.committed();
+            } else {
+                asks.discard();
+            }
+        }
+        asks.begin(None);
+        assert_eq!(asks.staged(), []);
     }
 }

@@ -252,3 +252,19 @@ async fn a_sender_from_inside_sends_and_keeps_nothing_alive() {
     let sender = kept.take().unwrap();
     assert_eq!(sender.send("late"), Err(SendError::NotRunning));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_changes_nothing_may_ask_for_another() {
+    let managed = async |cx: &mut Context| -> crate::Result {
+        if cx.run_number() < 5 {
+            cx.run_again();
+        }
+        Ok(())
+    };
+    play(plain(), managed, async |watcher| {
+        pass(1_000).await;
+        assert_eq!(watcher.status().runs, 5);
+        watcher.stop("done");
+    })
+    .await;
+}
