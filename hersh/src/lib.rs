@@ -143,7 +143,7 @@ mod watcher;
 pub mod guide;
 pub mod testing;
 
-pub use effects::{Outcome, Policy, Settled};
+pub use effects::{Outcome, Policy, SettledEffect};
 pub use engine::{EndKind, Ending, Recovery, Verdict, WatcherState};
 pub use error::{
     CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, Control, EFFECT_LIMIT, EFFECT_LIMIT_BYTES,

@@ -13,7 +13,7 @@ use crate::{EFFECT_LIMIT_BYTES, EffectId, Error};
 
 /// How a call of a function ended that did not panic.
 #[derive(Debug)]
-pub(super) enum Returned {
+pub(super) enum CallEnd {
     /// It succeeded; its result as JSON.
     Done(Arc<str>),
     /// It returned an error.
@@ -22,7 +22,7 @@ pub(super) enum Returned {
     Unkept(String),
 }
 
-type Call = Pin<Box<dyn Future<Output = Returned>>>;
+type Call = Pin<Box<dyn Future<Output = CallEnd>>>;
 
 type Caller = dyn Fn(EffectId, &str) -> Result<Call, String>;
 type Reader = fn(&str) -> Result<(), String>;
@@ -49,7 +49,7 @@ impl Act {
             Ok(Box::pin(async move {
                 match act(id, input).await {
                     Ok(output) => written(&output),
-                    Err(error) => Returned::Refused(error.into().to_string()),
+                    Err(error) => CallEnd::Refused(error.into().to_string()),
                 }
             }))
         };
@@ -82,19 +82,19 @@ fn read<T: DeserializeOwned>(json: &str) -> Result<(), String> {
     read.map(drop).map_err(|error| error.to_string())
 }
 
-fn written<O: Serialize + DeserializeOwned>(output: &O) -> Returned {
+fn written<O: Serialize + DeserializeOwned>(output: &O) -> CallEnd {
     match serde_json::to_string(output) {
         Ok(json) if json.len() <= EFFECT_LIMIT_BYTES => match read::<O>(&json) {
-            Ok(()) => Returned::Done(json.into()),
+            Ok(()) => CallEnd::Done(json.into()),
             // Such as a number that is none: every run that looked at it would fail.
-            Err(error) => Returned::Unkept(format!(
+            Err(error) => CallEnd::Unkept(format!(
                 "its result does not come back from its JSON: {error}"
             )),
         },
-        Ok(json) => Returned::Unkept(format!(
+        Ok(json) => CallEnd::Unkept(format!(
             "its result has {} bytes, at most {EFFECT_LIMIT_BYTES} are kept",
             json.len()
         )),
-        Err(error) => Returned::Unkept(format!("its result can't be written as JSON: {error}")),
+        Err(error) => CallEnd::Unkept(format!("its result can't be written as JSON: {error}")),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
-use super::act::{Act, Returned};
+use super::act::{Act, CallEnd};
 use crate::EffectId;
 use crate::base::panics::panic_text;
 use crate::store::{SettledResult, Settlement};
@@ -92,9 +92,9 @@ async fn attempt(act: &Act, task: &Task) -> Attempt {
     };
     let limit = task.timeout;
     match timeout(limit, AssertUnwindSafe(call).catch_unwind()).await {
-        Ok(Ok(Returned::Done(output))) => Attempt::Done(output),
-        Ok(Ok(Returned::Refused(text))) => Attempt::Refused(text),
-        Ok(Ok(Returned::Unkept(text))) => Attempt::Unkept(text),
+        Ok(Ok(CallEnd::Done(output))) => Attempt::Done(output),
+        Ok(Ok(CallEnd::Refused(text))) => Attempt::Refused(text),
+        Ok(Ok(CallEnd::Unkept(text))) => Attempt::Unkept(text),
         Ok(Err(panic)) => Attempt::Lost(panic_text(&*panic)),
         Err(_) => Attempt::Lost(format!("no answer within {limit:?}")),
     }

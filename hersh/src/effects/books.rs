@@ -15,7 +15,7 @@ use crate::store::{Ledger, OpenEffect, Progress, SettledResult, Settlement};
 pub(super) struct Books {
     pub(super) lanes: BTreeMap<Arc<str>, Lane>,
     /// Those that were taken out of their lanes.
-    pub(super) held: BTreeMap<u64, Held>,
+    pub(super) held: BTreeMap<u64, HeldEffect>,
     /// What is to be committed next.
     pub(super) results: Vec<(u64, Settlement)>,
     /// The effects that have a result which is not committed.
@@ -39,7 +39,7 @@ pub(super) enum Stage {
 }
 
 /// An effect that was taken out of its lane.
-pub(super) struct Held {
+pub(super) struct HeldEffect {
     pub(super) effect: Arc<str>,
     pub(super) key: Option<Arc<str>>,
     pub(super) hold: Hold,
@@ -83,7 +83,7 @@ impl Books {
 
     /// Returns whether nothing is acted on and every result is committed.
     pub(super) fn is_idle(&self) -> bool {
-        let is_acting = |held: &Held| match held.hold {
+        let is_acting = |held: &HeldEffect| match held.hold {
             Hold::Beginning | Hold::Acting(_) => true,
             Hold::Resting(..) | Hold::Unreadable => false,
         };
@@ -117,7 +117,7 @@ impl Books {
                     lane.release(next.key.as_ref());
                     continue;
                 };
-                let held = Held {
+                let held = HeldEffect {
                     effect: name.clone(),
                     key: next.key,
                     hold: Hold::Beginning,
@@ -199,7 +199,7 @@ impl Books {
     }
 }
 
-impl Held {
+impl HeldEffect {
     /// Goes on with an effect that rested: it has a place again.
     fn wake(&mut self) {
         if let Hold::Resting(task, place) = &self.hold {

@@ -15,7 +15,7 @@ pub(super) struct Function {
 
 /// An effect that waits for a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(super) struct WaitingEffect {
     pub(super) number: u64,
     pub(super) key: Option<Arc<str>>,
     /// True for one that waits for its next attempt.
@@ -27,7 +27,7 @@ pub(super) struct Waiting {
 pub(super) struct Lane {
     function: Option<Function>,
     /// Those that may begin, in the order in which they may.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingEffect>,
     /// Those that hold a place.
     places: usize,
     /// Those that may begin once the one before with the same key has ended. A key is here while one with it
@@ -55,7 +55,7 @@ impl Lane {
             }
             self.behind.insert(key.clone(), VecDeque::new());
         }
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(WaitingEffect {
             number,
             key: key.cloned(),
             again: false,
@@ -64,7 +64,7 @@ impl Lane {
 
     /// Adds an effect that waits for its next attempt: it has its key already, and comes before new ones.
     pub(super) fn queue_again(&mut self, number: u64) {
-        self.waiting.push_front(Waiting {
+        self.waiting.push_front(WaitingEffect {
             number,
             key: None,
             again: true,
@@ -72,7 +72,7 @@ impl Lane {
     }
 
     /// Takes out the next one that may begin, and gives it a place, if there is one.
-    pub(super) fn next(&mut self) -> Option<Waiting> {
+    pub(super) fn next(&mut self) -> Option<WaitingEffect> {
         let function = self.function.as_ref()?;
         if self.places >= function.policy.at_once {
             return None;
@@ -84,7 +84,7 @@ impl Lane {
 
     /// Takes an effect off that has no place. It gives its key back, if it has one.
     pub(super) fn remove(&mut self, number: u64, key: Option<&Arc<str>>) {
-        let waits = |it: &Waiting| it.number == number && !it.again;
+        let waits = |it: &WaitingEffect| it.number == number && !it.again;
         if let Some(index) = self.waiting.iter().position(waits) {
             self.waiting.remove(index);
             self.release(key);
@@ -104,7 +104,7 @@ impl Lane {
             return;
         };
         match self.behind.get_mut(key).and_then(VecDeque::pop_front) {
-            Some(number) => self.waiting.push_back(Waiting {
+            Some(number) => self.waiting.push_back(WaitingEffect {
                 number,
                 key: Some(key.clone()),
                 again: false,

@@ -19,6 +19,6 @@ mod policy;
 
 pub(crate) use act::Act;
 pub(crate) use desk::Desk;
-pub use outcome::{Outcome, Settled};
+pub use outcome::{Outcome, SettledEffect};
 pub use policy::Policy;
 pub(crate) use policy::Promise;

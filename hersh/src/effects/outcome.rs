@@ -6,7 +6,7 @@ use crate::EffectId;
 
 /// An effect whose outcome this run takes in.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settled<I, O> {
+pub struct SettledEffect<I, O> {
     /// The id that [`Context::start`](crate::Context::start) returned.
     pub id: EffectId,
     /// What it was asked for with.

@@ -3,7 +3,7 @@
 use hersh_machine::OpId;
 use serde::{Deserialize, Serialize};
 
-use super::state::{Carried, Reason, RunKind};
+use super::state::{CarriedSignal, Reason, RunKind};
 use crate::Ending;
 
 /// What the engine asks of its runner, as complete data.
@@ -15,7 +15,7 @@ pub(crate) enum Effect {
         /// What the run is for.
         kind: RunKind,
         /// The signal that the run carries.
-        carries: Carried,
+        carries: CarriedSignal,
     },
     /// Write the context that the run left to disk. Ends in `Saved`.
     Save,

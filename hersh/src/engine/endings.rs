@@ -16,7 +16,7 @@ fn a_failing_program_crashes_after_the_configured_number() {
         bench.fail();
         let failed_at_ms = bench.now_ms;
         bench.wait();
-        let (kind, carries) = (RunKind::Recover, Carried::Nothing);
+        let (kind, carries) = (RunKind::Recover, CarriedSignal::Nothing);
         assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
         delays.push(bench.now_ms - failed_at_ms);
     }

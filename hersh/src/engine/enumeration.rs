@@ -173,18 +173,18 @@ impl World {
             Effect::Run { kind, carries } => {
                 assert_eq!(self.cleanups, 0, "no run after the cleanup");
                 match kind {
-                    RunKind::Init => assert_eq!(*carries, Carried::Nothing),
+                    RunKind::Init => assert_eq!(*carries, CarriedSignal::Nothing),
                     // What a failed run carried comes again until it counts, if it is a settlement.
                     RunKind::Recover => {
-                        let again = *carries == Carried::Settlement;
+                        let again = *carries == CarriedSignal::Settlement;
                         assert_eq!(again, self.carries_settlement);
-                        assert_ne!(*carries, Carried::Message);
+                        assert_ne!(*carries, CarriedSignal::Message);
                     }
                     RunKind::Signal => assert!(!self.carries_settlement, "nothing is passed over"),
                 }
                 self.runs += 1;
-                self.message_runs += u64::from(*carries == Carried::Message);
-                self.carries_settlement = *carries == Carried::Settlement;
+                self.message_runs += u64::from(*carries == CarriedSignal::Message);
+                self.carries_settlement = *carries == CarriedSignal::Settlement;
                 self.begin(op);
             }
             Effect::Save => self.begin(op),

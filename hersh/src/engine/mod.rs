@@ -38,4 +38,4 @@ pub use ending::{EndKind, Ending, WatcherState};
 pub(crate) use event::{Event, Outcome};
 pub use recovery::{Recovery, Verdict};
 pub(crate) use reducer::Engine;
-pub(crate) use state::{Carried, Phase, Policy, RunKind, State};
+pub(crate) use state::{CarriedSignal, Phase, Policy, RunKind, State};

@@ -43,7 +43,7 @@ pub(crate) struct State {
     /// True when the run whose changes are being saved asked for another run.
     pub(crate) again: bool,
     /// What the last run carried, if it is not committed.
-    pub(crate) carried: Carried,
+    pub(crate) carried: CarriedSignal,
     /// True when the last signal that a run carried was a settlement.
     pub(crate) settlement_was_last: bool,
 }
@@ -111,7 +111,7 @@ pub(crate) enum AfterSave {
 
 /// The signal that a run carries, beside the changed variables that every run takes in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) enum Carried {
+pub(crate) enum CarriedSignal {
     /// None.
     #[default]
     Nothing,
@@ -144,7 +144,7 @@ impl State {
             settled: 0,
             changed: false,
             again: false,
-            carried: Carried::Nothing,
+            carried: CarriedSignal::Nothing,
             settlement_was_last: false,
         }
     }

@@ -3,7 +3,7 @@
 use hersh_machine::StepContext;
 
 use super::effect::{Effect, Note};
-use super::state::{AfterSave, Carried, Phase, Reason, RunKind, State};
+use super::state::{AfterSave, CarriedSignal, Phase, Reason, RunKind, State};
 use crate::{Ending, Verdict};
 
 impl State {
@@ -11,20 +11,22 @@ impl State {
     /// whatever woke it, a run takes in all pending variable updates.
     pub(super) fn run(&mut self, kind: RunKind, cx: &mut StepContext<Effect>) {
         let carries = match (kind, self.carried) {
-            (RunKind::Init, _) => Carried::Nothing,
+            (RunKind::Init, _) => CarriedSignal::Nothing,
             // Each settlement has exactly one run that counts, so a failed run's settlement comes again. A
             // failed run's message is lost with it.
-            (RunKind::Recover, Carried::Settlement) => Carried::Settlement,
-            (RunKind::Recover, Carried::Nothing | Carried::Message) => Carried::Nothing,
+            (RunKind::Recover, CarriedSignal::Settlement) => CarriedSignal::Settlement,
+            (RunKind::Recover, CarriedSignal::Nothing | CarriedSignal::Message) => {
+                CarriedSignal::Nothing
+            }
             (RunKind::Signal, _) => self.next_signal(),
         };
         match carries {
-            Carried::Nothing => {}
-            Carried::Message => {
+            CarriedSignal::Nothing => {}
+            CarriedSignal::Message => {
                 self.waiting -= 1;
                 self.settlement_was_last = false;
             }
-            Carried::Settlement => self.settlement_was_last = true,
+            CarriedSignal::Settlement => self.settlement_was_last = true,
         }
         self.carried = carries;
         self.changed = false;
@@ -44,13 +46,13 @@ impl State {
 
     /// Returns the signal that the next run carries. Messages and settlements take turns, so that a flood of
     /// the one does not hold up the other.
-    fn next_signal(&self) -> Carried {
+    fn next_signal(&self) -> CarriedSignal {
         match (self.waiting > 0, self.settled > 0) {
-            (false, false) => Carried::Nothing,
-            (true, false) => Carried::Message,
-            (false, true) => Carried::Settlement,
-            (true, true) if self.settlement_was_last => Carried::Message,
-            (true, true) => Carried::Settlement,
+            (false, false) => CarriedSignal::Nothing,
+            (true, false) => CarriedSignal::Message,
+            (false, true) => CarriedSignal::Settlement,
+            (true, true) if self.settlement_was_last => CarriedSignal::Message,
+            (true, true) => CarriedSignal::Settlement,
         }
     }
 
@@ -91,7 +93,7 @@ impl State {
             cx.emit(Effect::Note(Note::Recovered { failures }));
         }
         self.changed |= std::mem::take(&mut self.again);
-        if std::mem::take(&mut self.carried) == Carried::Settlement {
+        if std::mem::take(&mut self.carried) == CarriedSignal::Settlement {
             self.settled -= 1;
         }
         self.failures = 0;

@@ -8,11 +8,11 @@ use crate::{EndKind, Ending, WatcherState};
 
 const SIGNAL_RUN: Effect = Effect::Run {
     kind: RunKind::Signal,
-    carries: Carried::Message,
+    carries: CarriedSignal::Message,
 };
 const SETTLEMENT_RUN: Effect = Effect::Run {
     kind: RunKind::Signal,
-    carries: Carried::Settlement,
+    carries: CarriedSignal::Settlement,
 };
 
 #[test]
@@ -20,7 +20,7 @@ fn the_first_run_is_init_and_leads_to_ready() {
     let mut bench = Bench::new();
     assert_eq!(bench.state.public(), WatcherState::NotRun);
     bench.step(Event::Started);
-    let (kind, carries) = (RunKind::Init, Carried::Nothing);
+    let (kind, carries) = (RunKind::Init, CarriedSignal::Nothing);
     assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
     assert_eq!(bench.state.public(), WatcherState::InitRun);
     bench.succeed(false);
@@ -50,7 +50,7 @@ fn a_change_during_a_run_has_a_run_of_its_own_after_it() {
     bench.step(Event::VariablesChanged);
     bench.step(Event::VariablesChanged);
     bench.succeed(false);
-    let (kind, carries) = (RunKind::Signal, Carried::Nothing);
+    let (kind, carries) = (RunKind::Signal, CarriedSignal::Nothing);
     assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
     bench.succeed(false);
     assert_eq!(bench.state.phase, Phase::Ready);
@@ -129,7 +129,7 @@ fn a_failed_runs_settlement_comes_again_in_the_retry() {
     for failures in 1..=2 {
         assert_eq!((bench.state.failures, bench.state.settled), (failures, 1));
         bench.wait();
-        let (kind, carries) = (RunKind::Recover, Carried::Settlement);
+        let (kind, carries) = (RunKind::Recover, CarriedSignal::Settlement);
         assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
         bench.fail();
     }
@@ -147,7 +147,7 @@ fn a_run_that_asks_for_another_has_it_once_it_is_saved() {
     assert_eq!(bench.asks(), [Effect::Save]);
     let (op, result) = (bench.op(), Ok(()));
     bench.step(Event::Saved { op, result });
-    let (kind, carries) = (RunKind::Signal, Carried::Nothing);
+    let (kind, carries) = (RunKind::Signal, CarriedSignal::Nothing);
     assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
     bench.succeed(false);
     assert_eq!(bench.state.phase, Phase::Ready);

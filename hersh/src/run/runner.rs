@@ -17,7 +17,7 @@ use super::recorder::Recorder;
 use super::step_loop::{AbortCause, StepLoop};
 use crate::base::sync::locked;
 use crate::effects::Desk;
-use crate::engine::{Carried, Effect, Event, Note, Outcome, Policy, RunKind};
+use crate::engine::{CarriedSignal, Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;
 use crate::shared::{Level, LogKind, Milestone, RunResult};
@@ -78,7 +78,7 @@ where
                 }
                 Some((op, Effect::Save)) => self.save(op).await,
                 Some((op, Effect::Cleanup)) => self.clean_up(op).await,
-                // Carried out by `drive_to_completion` at the moment of the step.
+                // CarriedSignal out by `drive_to_completion` at the moment of the step.
                 Some((_, Effect::Abort { .. })) => {}
                 Some((_, Effect::Note(note))) => self.note(&note),
                 None => {
@@ -120,7 +120,7 @@ where
         self.step_loop.next_when_idle().await
     }
 
-    async fn run(&mut self, op: OpId, kind: RunKind, carries: Carried) {
+    async fn run(&mut self, op: OpId, kind: RunKind, carries: CarriedSignal) {
         self.cx.begin_run(kind, carries, self.step_loop.wall());
         self.cx.shared.publish_run(self.cx.run_number());
         let began = self.step_loop.stepped_at();

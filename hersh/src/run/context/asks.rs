@@ -15,7 +15,7 @@ use crate::{EFFECT_LIMIT, EffectId, Policy};
 
 /// What is registered under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Registered {
+pub(super) struct Registration {
     /// The names of the types of input and result.
     pub(super) types: (&'static str, &'static str),
     pub(super) policy: Policy,
@@ -25,7 +25,7 @@ pub(super) struct Registered {
 #[derive(Default)]
 pub(crate) struct Asks {
     /// The names that are registered.
-    pub(super) names: FxHashMap<Arc<str>, Registered>,
+    pub(super) names: FxHashMap<Arc<str>, Registration>,
     /// Who acts; nobody in a test and in a replay.
     pub(super) desk: Option<Rc<Desk>>,
     /// The ledger as it would be after this run; `None` until the run asks for something. So a run that asks

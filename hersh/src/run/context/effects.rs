@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Context;
-use super::asks::Registered;
+use super::asks::Registration;
 use crate::effects::{Act, Promise};
 use crate::error::check_name;
 use crate::store::{OpenEffect, Progress, SettledResult};
-use crate::{EFFECT_NAME_LIMIT, EffectId, Error, HookError, Outcome, Policy, Settled};
+use crate::{EFFECT_NAME_LIMIT, EffectId, Error, HookError, Outcome, Policy, SettledEffect};
 
 /// The effects of one name, from inputs `I` to results `O`. [`Context::effects`] makes it anew in each run.
 pub struct Effects<I, O> {
@@ -100,7 +100,7 @@ impl Context {
             });
         }
         let name: Arc<str> = name.into();
-        let registered = Registered {
+        let registered = Registration {
             types: asked,
             policy,
         };
@@ -254,7 +254,7 @@ impl<I: DeserializeOwned, O: DeserializeOwned> Effects<I, O> {
     /// # Errors
     /// [`HookError::EffectType`] when the input or the result is of another type, as after a change of the program.
     /// A run that returns the error fails, and its outcome comes again; a run that goes on takes it in unread.
-    pub fn settled(&self, cx: &Context) -> Result<Option<Settled<I, O>>, HookError> {
+    pub fn settled(&self, cx: &Context) -> Result<Option<SettledEffect<I, O>>, HookError> {
         let Some((id, effect)) = cx.asks.taken_as(&self.name) else {
             return Ok(None);
         };
@@ -271,7 +271,7 @@ impl<I: DeserializeOwned, O: DeserializeOwned> Effects<I, O> {
             },
             SettledResult::Cancelled => Outcome::Cancelled,
         };
-        Ok(Some(Settled {
+        Ok(Some(SettledEffect {
             id,
             input: self.read("input", id, &effect.input)?,
             outcome,

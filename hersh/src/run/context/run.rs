@@ -15,7 +15,7 @@ use super::{Context, Sources, Triggered};
 use crate::base::clock::{epoch_ms, epoch_ns};
 use crate::base::sync::locked;
 use crate::effects::Desk;
-use crate::engine::{Carried, RunKind};
+use crate::engine::{CarriedSignal, RunKind};
 use crate::inbox::{Intake, Message};
 use crate::journal::{RecordedActs, RecordedOutcome, RecordedRun, RunCapture, SavedVariable};
 use crate::shared::{Item, Shared, Signal, SignalKind};
@@ -67,16 +67,16 @@ impl Context {
     }
 
     /// Takes in what the next run begins with.
-    pub(crate) fn begin_run(&mut self, kind: RunKind, carries: Carried, now: SystemTime) {
-        let with_message = carries == Carried::Message;
+    pub(crate) fn begin_run(&mut self, kind: RunKind, carries: CarriedSignal, now: SystemTime) {
+        let with_message = carries == CarriedSignal::Message;
         self.shared.inbox.begin_run(with_message, &mut self.intake);
         let taken = match carries {
-            Carried::Settlement => {
+            CarriedSignal::Settlement => {
                 let ledger = locked(&self.shared.ledger);
                 let next = ledger.next_settled(|name| self.asks.names.contains_key(name));
                 next.map(|(number, effect)| (effect.id(number), effect.clone()))
             }
-            Carried::Nothing | Carried::Message => None,
+            CarriedSignal::Nothing | CarriedSignal::Message => None,
         };
         self.asks.begin(taken);
         self.set_run(self.run + 1, kind, now);
