@@ -148,7 +148,8 @@ pub use engine::{EndKind, Ending, Recovery, Verdict, WatcherState};
 pub use error::{
     CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, Control, EFFECT_LIMIT, EFFECT_LIMIT_BYTES,
     EFFECT_NAME_LIMIT, EFFECT_TOTAL_LIMIT_BYTES, Error, HookError, INTERVAL_MAX, INTERVAL_MIN,
-    MEMO_LIMIT, NAME_LIMIT_BYTES, Result, StartError, WATCH_LIMIT,
+    KEY_LIMIT, KEY_LIMIT_BYTES, KEY_REPLIES_LIMIT_BYTES, MEMO_LIMIT, NAME_LIMIT_BYTES,
+    REPLY_LIMIT_BYTES, Result, StartError, WATCH_LIMIT,
 };
 pub use inbox::{
     MESSAGE_CAPACITY, MESSAGE_LIMIT_BYTES, MESSAGE_TOTAL_LIMIT_BYTES, SendError, Shown, Watchable,
@@ -159,8 +160,9 @@ pub use replay::{
 };
 pub use run::{Context, Effects, Timer, Triggered, Watched, blocking};
 pub use shared::{
-    LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Sender, Status,
+    LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine, Message, Receipt, Sender,
+    Status,
 };
 pub use sources::Tick;
 pub use store::{EffectId, EffectIdError};
-pub use watcher::{Builder, Watcher, compare, main, replay};
+pub use watcher::{Answer, AskError, Builder, Watcher, compare, main, replay};

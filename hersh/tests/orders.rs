@@ -26,7 +26,7 @@ const STOPS: usize = 100;
 const SEED: u64 = 20_261_130;
 /// Most executions that are waited for, and most turns after them, before an end.
 const EXECUTIONS: u64 = 6;
-const SPINS: u64 = 3_000_000;
+const SPINS: u64 = 1_000_000;
 
 const EXCHANGE: &str = "HERSH_TEST_EXCHANGE";
 const DECIDES: &str = "HERSH_TEST_DECIDES";

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Host, containers, shell_program, until, web_program};
+use crate::support::{Host, ask_engine, containers, shell_program, until, web_program};
 
 /// How often the program's journal tells of a start that came up.
 fn starts(host: &Host, program: &str) -> usize {
@@ -80,7 +80,7 @@ fn running_out_of_memory_is_a_failure_for_the_policy() {
     host.run(&["deploy", folder.path()]);
     let container = host.inspect("killed")["program"]["container_id"].clone();
     let kill = format!("/containers/{}/kill", container.as_str().unwrap());
-    assert_eq!(support::ask_engine("POST", &kill).0, 204);
+    assert_eq!(ask_engine("POST", &kill).0, 204);
     host.until("killed", "Error");
     let view = host.inspect("killed");
     assert_eq!(view["program"]["cause"]["code"], "exited", "{view}");

@@ -1,4 +1,4 @@
-//! What clients ask of the watcher: messages, and its end.
+//! What clients ask of the watcher: its end. How a command's body is read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +24,6 @@ const BODY_LIMIT_BYTES: usize = 6 * MESSAGE_LIMIT_BYTES + 1_024;
 /// Longest reason of a stop, bytes.
 const REASON_LIMIT_BYTES: usize = 1_024;
 
-#[derive(Deserialize, ToSchema)]
-pub(super) struct MessageRequest {
-    /// The message, 1 byte to 64 KiB.
-    content: String,
-}
-
 #[derive(Deserialize, Default, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StopRequest {
@@ -40,37 +34,7 @@ pub(super) struct StopRequest {
 #[derive(Serialize, ToSchema)]
 pub(super) struct CommandReply {
     /// What was done.
-    status: &'static str,
-}
-
-/// Queues a message: it has exactly one run.
-#[utoipa::path(
-    post,
-    path = "/watcher/message",
-    request_body = MessageRequest,
-    responses(
-        (status = 200, description = "It is queued", body = CommandReply),
-        (status = 400, description = "It is empty or malformed", body = ErrorReply),
-        (status = 403, description = "It comes from a web page", body = ErrorReply),
-        (status = 408, description = "Its body came too slowly", body = ErrorReply),
-        (status = 409, description = "The watcher is not running", body = ErrorReply),
-        (status = 413, description = "It is too long", body = ErrorReply),
-        (status = 503, description = "The queue is full: see Retry-After", body = ErrorReply),
-    )
-)]
-pub(super) async fn message(
-    State(api): State<Arc<Api>>,
-    request: Request,
-) -> Result<Json<CommandReply>, Failure> {
-    let body = read_body(request).await?;
-    let request: MessageRequest = serde_json::from_slice(&body)
-        .map_err(|error| bad(format!("the body is no {{\"content\": \"...\"}}: {error}")))?;
-    let at_ms = api.shared.clock.now_ms();
-    let content = request.content.into();
-    api.shared.inbox.push_message(content, at_ms)?;
-    Ok(Json(CommandReply {
-        status: "message sent",
-    }))
+    pub(super) status: &'static str,
 }
 
 /// Asks the watcher to stop: the run in progress may finish, the cleanup runs. Asking again
@@ -137,7 +101,7 @@ fn reason(body: &[u8]) -> Result<String, Failure> {
 
 /// Reads the whole body, if it is short enough, comes soon enough, and was not sent by a web page
 /// in a person's browser: browsers name the page, other clients do not.
-async fn read_body(request: Request) -> Result<Bytes, Failure> {
+pub(super) async fn read_body(request: Request) -> Result<Bytes, Failure> {
     if request.headers().contains_key(ORIGIN) {
         let text = "web pages may not command a watcher: send it without an Origin header";
         return Err(Failure::new(StatusCode::FORBIDDEN, text));

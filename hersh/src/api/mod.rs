@@ -17,11 +17,14 @@
 //! | `GET /watcher/metrics` | Prometheus text |
 //! | `GET /watcher/events` | Server-Sent Events: `signal`, `state`, `value`, `log`, `gap`, `dropped`, `end` |
 //! | `GET /watcher/openapi.json` | this table as an OpenAPI document |
-//! | `POST /watcher/message {content}` | `{status: "message sent"}` |
+//! | `GET /watcher/inbox` | `{waiting, setAside, durable, messages: [{number, content, reason, receivedAt}], timestamp}` |
+//! | `POST /watcher/message {content}` | `{status: "message sent", durable, number, repeated}`; with an `Idempotency-Key`, a message counts once |
+//! | `POST /watcher/message?wait=run {content}` | `{status: "done", durable, number, repeated, run, reply}`; 202 `waiting` after 60 s |
+//! | `POST /watcher/inbox/{number}/again`, `/drop` | `{status}`; of a message that was set aside |
 //! | `POST /watcher/stop {reason}` | 202 `{status: "stopping"}`; the body may be left out |
 //!
 //! Errors are `{error}`: 400 malformed, 404 unknown path, 405 wrong method, 408 too slow, 409 not
-//! running, 413 over 64 KiB, 503 queue full (with `Retry-After`).
+//! running, 413 over 64 KiB, 422 a message that cannot be read, 503 queue full (with `Retry-After`), 507 disk full.
 //!
 //! ```text
 //! TCP  ─┐                       ┌─► handlers ─► what the engine shows (Shared)
@@ -40,6 +43,7 @@ mod journal;
 mod kept_logs;
 mod listeners;
 mod logs;
+mod messages;
 mod metrics;
 mod query;
 mod reply;

@@ -61,7 +61,9 @@ impl From<SendError> for Failure {
         let status = match &error {
             SendError::QueueFull { .. } => StatusCode::SERVICE_UNAVAILABLE,
             SendError::NotRunning => StatusCode::CONFLICT,
-            SendError::Empty => StatusCode::BAD_REQUEST,
+            SendError::Empty | SendError::Key => StatusCode::BAD_REQUEST,
+            SendError::Unreadable { .. } | SendError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            SendError::Unkept { .. } => StatusCode::INSUFFICIENT_STORAGE,
             SendError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         };
         Self::new(status, error)

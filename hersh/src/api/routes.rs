@@ -15,7 +15,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::query::NoQuery;
 use super::reply::{ErrorReply, Failure};
 use super::state::Api;
-use super::{commands, effects, events, health, journal, logs, metrics, signals, status, values};
+use super::{
+    commands, effects, events, health, journal, logs, messages, metrics, signals, status, values,
+};
 use crate::shared::Shared;
 
 /// Lists every endpoint, once. The router and the document are both made from this list, so that
@@ -38,7 +40,10 @@ macro_rules! endpoints {
             get "/watcher/journal" journal::journal;
             get "/watcher/metrics" metrics::metrics;
             get "/watcher/events" events::events;
-            post "/watcher/message" commands::message;
+            get "/watcher/inbox" messages::inbox;
+            post "/watcher/message" messages::message;
+            post "/watcher/inbox/{number}/again" messages::again;
+            post "/watcher/inbox/{number}/drop" messages::drop_message;
             post "/watcher/stop" commands::stop;
             get "/watcher/openapi.json" self::openapi;
         }

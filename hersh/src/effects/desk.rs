@@ -23,7 +23,7 @@ use super::policy::Policy;
 use crate::EFFECT_TOTAL_LIMIT_BYTES;
 use crate::base::sync::locked;
 use crate::shared::{Level, LogKind, Shared};
-use crate::store::{Commit, Keeper, LedgerChange, OpenEffect, SaveResult, Settlement};
+use crate::store::{Commit, LedgerChange, OpenEffect, SaveResult, Settlement};
 
 /// The pause before what could not be committed is tried again.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);
@@ -31,7 +31,6 @@ const COMMIT_PAUSE: Duration = Duration::from_secs(1);
 /// Acts on the open effects of one watcher, on the watcher's thread.
 pub(crate) struct Desk {
     shared: Arc<Shared>,
-    keeper: Rc<Keeper>,
     books: RefCell<Books>,
     /// Something came in for the task of the desk.
     news: Notify,
@@ -42,11 +41,10 @@ pub(crate) struct Desk {
 impl Desk {
     /// Returns a desk that goes on with what the ledger holds. It acts on effects of a name, and tells of their
     /// outcomes, once that name has a function.
-    pub(crate) fn new(shared: Arc<Shared>, keeper: Rc<Keeper>) -> Rc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>) -> Rc<Self> {
         let books = Books::of(&locked(&shared.ledger));
         Rc::new(Self {
             shared,
-            keeper,
             books: RefCell::new(books),
             news: Notify::new(),
             idle: Notify::new(),
@@ -96,7 +94,7 @@ impl Desk {
         if !self.stop_beginning() {
             return;
         }
-        while !self.books.borrow().is_idle() && !self.keeper.has_given_up() {
+        while !self.books.borrow().is_idle() && !self.shared.keeper.has_given_up() {
             self.idle.notified().await;
         }
     }
@@ -140,7 +138,7 @@ impl Desk {
                 effects: settled.chain(begun).collect(),
                 ..Commit::default()
             };
-            if !commit.is_empty() && !self.commit(&commit).await {
+            if !commit.is_empty() && !self.commit(Arc::new(commit)).await {
                 break;
             }
             if self.has_ended() {
@@ -307,17 +305,17 @@ impl Desk {
     }
 
     /// Commits, again and again until it succeeds. Returns false when nothing can be committed any more.
-    async fn commit(&self, commit: &Commit) -> bool {
+    async fn commit(&self, commit: Arc<Commit>) -> bool {
         let mut last = None;
         loop {
-            match self.keeper.commit(commit).await {
+            match self.shared.keeper.commit(commit.clone()).await {
                 Ok(SaveResult::Synced) => return true,
                 Ok(SaveResult::Unsynced(error)) => {
                     let text = format!("effects are noted, but a power cut may undo it: {error}");
                     self.note(Level::Error, &text);
                     return true;
                 }
-                Err(_) if self.has_ended() || self.keeper.has_given_up() => return false,
+                Err(_) if self.has_ended() || self.shared.keeper.has_given_up() => return false,
                 Err(error) => {
                     if last.as_ref() != Some(&error) {
                         let text = format!("what came of effects cannot be noted: {error}");

@@ -69,8 +69,8 @@ impl Bench {
     }
 
     pub(super) fn fail(&mut self) -> &mut Self {
-        let (reason, set_up) = ("no".into(), false);
-        self.end_run(Outcome::Failed { reason, set_up })
+        let (reason, blame) = ("no".into(), Blame::Run);
+        self.end_run(Outcome::Failed { reason, blame })
     }
 
     pub(super) fn ask(&mut self, kind: EndKind) -> &mut Self {

@@ -19,6 +19,11 @@ pub(crate) enum Effect {
     },
     /// Write the context that the run left to disk. Ends in `Saved`.
     Save,
+    /// Set the message of the failed run aside, where people see it. Has no outcome.
+    SetAside {
+        /// What its last run failed with.
+        reason: Reason,
+    },
     /// Call the cleanup function. Ends in `CleanupEnded`.
     Cleanup,
     /// Drop the operation's future and forget what it changed. Has no outcome.
@@ -45,6 +50,13 @@ pub(crate) enum Note {
         retry_after_ms: u64,
         /// Whether the watcher is in `WaitRecover` until then.
         heavy: bool,
+    },
+    /// The message of a failed run was set aside; the watcher goes on.
+    MessageSetAside {
+        /// What went wrong.
+        reason: Reason,
+        /// How many times its run failed.
+        failures: u32,
     },
     /// A run succeeded after failures.
     Recovered {

@@ -29,6 +29,50 @@ fn a_failing_program_crashes_after_the_configured_number() {
 }
 
 #[test]
+fn a_message_whose_runs_fail_is_set_aside_and_the_rest_go_on() {
+    let mut bench = Bench::ready();
+    bench.step(Event::MessagesArrived { count: 2 });
+    let (kind, carries) = (RunKind::Recover, CarriedSignal::Message);
+    for _ in 1..=5 {
+        bench.fail().wait();
+        assert_eq!(bench.asks(), [Effect::Run { kind, carries }]);
+        assert_eq!(bench.state.waiting, 1);
+    }
+    bench.fail();
+    let reason = "no".into();
+    let kind = RunKind::Signal;
+    let next = Effect::Run { kind, carries };
+    assert_eq!(bench.asks(), [Effect::SetAside { reason }, next]);
+    assert_eq!((bench.state.failures, bench.state.waiting), (0, 0));
+}
+
+#[test]
+fn a_message_that_cannot_be_read_is_set_aside_at_once() {
+    let mut bench = Bench::ready();
+    bench.step(Event::MessagesArrived { count: 1 });
+    let (reason, blame) = ("no number".into(), Blame::Message);
+    bench.end_run(Outcome::Failed { reason, blame });
+    let reason = "no number".into();
+    assert_eq!(bench.asks(), [Effect::SetAside { reason }]);
+    assert_eq!(bench.state.phase, Phase::Ready);
+}
+
+#[test]
+fn a_disk_that_fails_is_not_blamed_on_the_message() {
+    let mut bench = Bench::ready();
+    bench.step(Event::MessagesArrived { count: 1 });
+    for failures in 1..=6 {
+        bench.succeed(true);
+        let (op, result) = (bench.op(), Err("disk full".into()));
+        bench.step(Event::Saved { op, result });
+        if failures < 6 {
+            bench.wait();
+        }
+    }
+    assert_eq!(bench.asks(), [Effect::Cleanup]);
+}
+
+#[test]
 fn success_resets_the_count_of_failures() {
     let mut bench = Bench::ready();
     bench.step(Event::VariablesChanged);
@@ -84,7 +128,7 @@ fn signals_wait_out_a_delay_and_stop_does_not() {
 fn only_a_set_up_failure_in_the_first_run_crashes_at_once() {
     let set_up = || Outcome::Failed {
         reason: "no".into(),
-        set_up: true,
+        blame: Blame::SetUp,
     };
     let mut bench = Bench::new();
     bench.step(Event::Started).end_run(set_up());

@@ -20,11 +20,14 @@ struct World {
     arrived: u64,
     settled: u64,
     runs: u64,
-    message_runs: u64,
+    /// Messages that began their first run.
+    taken_in: u64,
     /// Runs with a settlement that succeeded.
     taken: u64,
-    /// Whether the last run carried a settlement, and did not succeed yet.
-    carries_settlement: bool,
+    /// Messages that had a run that succeeded, or were set aside.
+    served: u64,
+    /// What the last run carried, if it did not succeed yet.
+    carries: CarriedSignal,
     cleanups: u64,
     ends: u64,
 }
@@ -51,9 +54,9 @@ fn alphabet(op: OpId) -> Vec<Event> {
         let ending = end(kind);
         ran(Outcome::Steered { ending, changed })
     };
-    let failed = |set_up| {
+    let failed = |blame| {
         let reason = "failed".into();
-        ran(Outcome::Failed { reason, set_up })
+        ran(Outcome::Failed { reason, blame })
     };
     let saved = |result| Event::Saved { op, result };
     let cleaned = |result| Event::CleanupEnded { op, result };
@@ -64,8 +67,9 @@ fn alphabet(op: OpId) -> Vec<Event> {
         steered(EndKind::Stopped, true),
         steered(EndKind::Killed, false),
         steered(EndKind::Crashed, false),
-        failed(false),
-        failed(true),
+        failed(Blame::Run),
+        failed(Blame::SetUp),
+        failed(Blame::Message),
         saved(Ok(())),
         saved(Err("full".into())),
         cleaned(Ok(false)),
@@ -99,9 +103,12 @@ fn step(state: &State, world: &World, event: &Event) -> (State, World) {
     if let Event::EffectsSettled { count } = event {
         world.settled += count;
     }
-    if world.carries_settlement && commits(state, event) {
-        world.taken += 1;
-        world.carries_settlement = false;
+    if commits(state, event) {
+        match std::mem::take(&mut world.carries) {
+            CarriedSignal::Nothing => {}
+            CarriedSignal::Message => world.served += 1,
+            CarriedSignal::Settlement => world.taken += 1,
+        }
     }
     if is_outcome(state, event) && Engine::completes(event) == world.open {
         world.open = None;
@@ -118,7 +125,9 @@ fn step(state: &State, world: &World, event: &Event) -> (State, World) {
         world.take(op, &effect);
     }
     assert_eq!(Engine::invariants(&next), Ok(()));
-    assert_eq!(next.waiting, world.arrived - world.message_runs);
+    assert_eq!(next.waiting, world.arrived - world.taken_in);
+    let carried = u64::from(world.carries == CarriedSignal::Message);
+    assert_eq!(world.taken_in, world.served + carried, "none is lost");
     assert_eq!(next.settled, world.settled - world.taken);
     let waits = Engine::wake(&next).is_some();
     assert!(world.open.is_none() || waits, "an operation has a deadline");
@@ -174,20 +183,23 @@ impl World {
                 assert_eq!(self.cleanups, 0, "no run after the cleanup");
                 match kind {
                     RunKind::Init => assert_eq!(*carries, CarriedSignal::Nothing),
-                    // What a failed run carried comes again until it counts, if it is a settlement.
-                    RunKind::Recover => {
-                        let again = *carries == CarriedSignal::Settlement;
-                        assert_eq!(again, self.carries_settlement);
-                        assert_ne!(*carries, CarriedSignal::Message);
+                    // What a failed run carried comes again until it counts.
+                    RunKind::Recover => assert_eq!(*carries, self.carries),
+                    RunKind::Signal => {
+                        let nothing = CarriedSignal::Nothing;
+                        assert_eq!(self.carries, nothing, "nothing is passed over");
+                        self.taken_in += u64::from(*carries == CarriedSignal::Message);
                     }
-                    RunKind::Signal => assert!(!self.carries_settlement, "nothing is passed over"),
                 }
                 self.runs += 1;
-                self.message_runs += u64::from(*carries == CarriedSignal::Message);
-                self.carries_settlement = *carries == CarriedSignal::Settlement;
+                self.carries = *carries;
                 self.begin(op);
             }
             Effect::Save => self.begin(op),
+            Effect::SetAside { .. } => {
+                assert_eq!(std::mem::take(&mut self.carries), CarriedSignal::Message);
+                self.served += 1;
+            }
             Effect::Cleanup => {
                 self.cleanups += 1;
                 self.begin(op);

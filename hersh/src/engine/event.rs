@@ -80,7 +80,18 @@ pub(crate) enum Outcome {
     Failed {
         /// What went wrong.
         reason: Reason,
-        /// True when a hook could not be set up: a programming error that no retry mends.
-        set_up: bool,
+        /// What is to blame.
+        blame: Blame,
     },
+}
+
+/// What a failed run is to blame on, which says whether another try could mend it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Blame {
+    /// The run: another try may succeed.
+    Run,
+    /// A hook that could not be set up: a programming error that no retry mends.
+    SetUp,
+    /// Its message, which cannot be read: no retry mends it.
+    Message,
 }

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! NotRun ──Started──► Running(Init) ──ok──► Ready ◄──────────────┐
-//!                          │                  │ signal            │ ok, saved
-//!                          │ failure          ▼                   │
+//!                          │                  │ signal            │ ok, saved; or too many failures
+//!                          │ failure          ▼                   │ of a message: it is set aside
 //!                          ▼               Running ───────────────┤
 //!                       Delay ──RetryDue──► Running(Recover) ─────┘
-//!                          │ too many failures
+//!                          │ too many other failures
 //! any ──end asked──► Cleaning ──► (Saving) ──► Ended: Stopped, Killed or Crashed
 //! ```
 //!
@@ -35,7 +35,7 @@ mod table;
 
 pub(crate) use effect::{Effect, Note};
 pub use ending::{EndKind, Ending, WatcherState};
-pub(crate) use event::{Event, Outcome};
+pub(crate) use event::{Blame, Event, Outcome};
 pub use recovery::{Recovery, Verdict};
 pub(crate) use reducer::Engine;
 pub(crate) use state::{CarriedSignal, Phase, Policy, RunKind, State};

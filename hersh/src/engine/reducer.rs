@@ -47,7 +47,11 @@ impl Machine for Engine {
     fn cancels(effect: &Effect) -> Option<OpId> {
         match effect {
             Effect::Abort { op } => Some(*op),
-            Effect::Run { .. } | Effect::Save | Effect::Cleanup | Effect::Note(_) => None,
+            Effect::Run { .. }
+            | Effect::Save
+            | Effect::SetAside { .. }
+            | Effect::Cleanup
+            | Effect::Note(_) => None,
         }
     }
 

@@ -128,7 +128,7 @@ pub(crate) enum RunKind {
     Init,
     /// A message, a settled effect or a variable woke it.
     Signal,
-    /// Another try after a failure. It carries the settlement of the failed run again, but no message.
+    /// Another try after a failure. It carries the signal of the failed run again.
     Recover,
 }
 

@@ -12,21 +12,19 @@ impl State {
     pub(super) fn run(&mut self, kind: RunKind, cx: &mut StepContext<Effect>) {
         let carries = match (kind, self.carried) {
             (RunKind::Init, _) => CarriedSignal::Nothing,
-            // Each settlement has exactly one run that counts, so a failed run's settlement comes again. A
-            // failed run's message is lost with it.
-            (RunKind::Recover, CarriedSignal::Settlement) => CarriedSignal::Settlement,
-            (RunKind::Recover, CarriedSignal::Nothing | CarriedSignal::Message) => {
-                CarriedSignal::Nothing
-            }
+            // Each message and each settlement has exactly one run that counts, so that of a failed run comes
+            // again.
+            (RunKind::Recover, failed) => failed,
             (RunKind::Signal, _) => self.next_signal(),
         };
-        match carries {
-            CarriedSignal::Nothing => {}
-            CarriedSignal::Message => {
+        match (kind, carries) {
+            (_, CarriedSignal::Nothing) => {}
+            (RunKind::Signal | RunKind::Init, CarriedSignal::Message) => {
                 self.waiting -= 1;
                 self.settlement_was_last = false;
             }
-            CarriedSignal::Settlement => self.settlement_was_last = true,
+            (RunKind::Recover, CarriedSignal::Message) => self.settlement_was_last = false,
+            (_, CarriedSignal::Settlement) => self.settlement_was_last = true,
         }
         self.carried = carries;
         self.changed = false;
@@ -102,7 +100,31 @@ impl State {
         self.wake_if_ready(cx);
     }
 
-    /// Waits for the next try, or gives up, after a run failed.
+    /// Waits for the next try after a run failed by itself. After too many, gives up on its message, if it has
+    /// one, or else on the watcher.
+    pub(super) fn run_failed(&mut self, reason: &Reason, cx: &mut StepContext<Effect>) {
+        let verdict = self.policy.recovery.after(self.failures.saturating_add(1));
+        match (verdict, self.carried) {
+            (Verdict::Crash, CarriedSignal::Message) => self.set_aside(reason, cx),
+            (_, _) => self.failed(reason, cx),
+        }
+    }
+
+    /// Goes on without the message of the run that failed, which people look at.
+    pub(super) fn set_aside(&mut self, reason: &Reason, cx: &mut StepContext<Effect>) {
+        let (reason, failures) = (reason.clone(), self.failures.saturating_add(1));
+        cx.emit(Effect::SetAside {
+            reason: reason.clone(),
+        });
+        cx.emit(Effect::Note(Note::MessageSetAside { reason, failures }));
+        self.again = false;
+        self.carried = CarriedSignal::Nothing;
+        self.failures = 0;
+        self.phase = Phase::Ready;
+        self.wake_if_ready(cx);
+    }
+
+    /// Waits for the next try, or gives up, after a run failed or could not be saved.
     pub(super) fn failed(&mut self, reason: &Reason, cx: &mut StepContext<Effect>) {
         self.again = false;
         self.failures = self.failures.saturating_add(1);

@@ -3,8 +3,8 @@
 use hersh_machine::{OpId, StepContext};
 
 use super::effect::{Effect, Note};
-use super::event::Outcome;
-use super::state::{AfterSave, Phase, Reason, RunKind, State};
+use super::event::{Blame, Outcome};
+use super::state::{AfterSave, CarriedSignal, Phase, Reason, RunKind, State};
 use super::steps::{late, unsaved};
 use crate::{EndKind, Ending};
 
@@ -100,13 +100,15 @@ impl State {
                 }
             }
             (Outcome::Failed { .. }, Some(ending)) => self.clean(ending, cx),
-            (Outcome::Failed { reason, set_up }, None) => {
-                if set_up && !self.initialised {
+            (Outcome::Failed { reason, blame }, None) => match blame {
+                Blame::SetUp if !self.initialised => {
                     self.clean(Ending::new(EndKind::Crashed, reason), cx);
-                } else {
-                    self.failed(&reason, cx);
                 }
-            }
+                Blame::Message if self.carried == CarriedSignal::Message => {
+                    self.set_aside(&reason, cx);
+                }
+                Blame::Run | Blame::SetUp | Blame::Message => self.run_failed(&reason, cx),
+            },
         }
     }
 
@@ -186,7 +188,7 @@ impl State {
                     Some(ending) => self.clean(ending, cx),
                     None => {
                         let limit_ms = self.policy.run_timeout_ms;
-                        self.failed(&late("the run", limit_ms), cx);
+                        self.run_failed(&late("the run", limit_ms), cx);
                     }
                 }
             }

@@ -24,7 +24,16 @@ pub const EFFECT_LIMIT: usize = 10_000;
 pub const EFFECT_LIMIT_BYTES: usize = 64 * 1024;
 /// Most bytes of the inputs of all open effects together, with names and keys. When results of as many bytes wait
 /// for their runs, nothing more is acted on until runs have taken some in.
-pub const EFFECT_TOTAL_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+pub const EFFECT_TOTAL_LIMIT_BYTES: usize = 64 * 1024 * 1024;
+/// Longest idempotency key of a message, bytes.
+pub const KEY_LIMIT_BYTES: usize = 128;
+/// Most idempotency keys that are remembered, each for a day at most; the oldest are forgotten first.
+pub const KEY_LIMIT: usize = 10_000;
+/// Most bytes of the replies that are kept for senders who ask again under their keys; the oldest are forgotten
+/// first.
+pub const KEY_REPLIES_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// Longest reply to a message, as JSON, bytes.
+pub const REPLY_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Why a hook did not do what it was called for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -193,6 +202,25 @@ pub enum HookError {
         /// The message of the decoder.
         message: String,
     },
+    /// The message of the run cannot be read as the type that was asked for.
+    #[error("message_as: the message is no {asked}: {message}")]
+    MessageType {
+        /// The type that was asked for.
+        asked: &'static str,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// There is nothing to reply to.
+    #[error("reply: this run has no message: reply only where message() returns one")]
+    NoMessage,
+    /// The reply cannot be kept.
+    #[error(
+        "reply: the value cannot be given to whoever waits: {problem}; give JSON of at most {REPLY_LIMIT_BYTES} bytes"
+    )]
+    Reply {
+        /// What is wrong.
+        problem: String,
+    },
 }
 
 impl HookError {
@@ -213,7 +241,10 @@ impl HookError {
             | Self::ContextFull { .. }
             | Self::EffectInput { .. }
             | Self::EffectsFull { .. }
-            | Self::EffectType { .. } => false,
+            | Self::EffectType { .. }
+            | Self::MessageType { .. }
+            | Self::NoMessage
+            | Self::Reply { .. } => false,
         }
     }
 }

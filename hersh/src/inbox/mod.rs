@@ -43,6 +43,9 @@ pub(crate) struct Inbox {
     /// The number of messages in `queue` (and of their bytes, below), for threads that lock only `arrivals`.
     queued: AtomicUsize,
     queued_bytes: AtomicUsize,
+    /// The number of messages that were set aside, and of their bytes: they take the room of messages that wait.
+    aside: AtomicUsize,
+    aside_bytes: AtomicUsize,
     /// True while a request to end waits. The engine reads it before every run without taking the
     /// lock.
     end_requested: AtomicBool,
@@ -56,15 +59,24 @@ pub(crate) struct Inbox {
 /// A message on its way to its run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
+    /// Counts the messages of one context, from 1.
+    pub(crate) number: u64,
     pub(crate) content: Arc<str>,
     /// When the message came in, milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
+    /// When the message was queued, which an earlier life may have left to this one.
+    pub(crate) queued_at_ms: u64,
 }
 
 #[derive(Debug, Default)]
 struct Arrivals {
     messages: VecDeque<Message>,
     bytes: usize,
+    /// The number of the newest message.
+    last: u64,
+    /// Messages that have room and are on their way to the disk, and their bytes.
+    underway: usize,
+    underway_bytes: usize,
     /// Variables with a pending update, each once.
     changed: Vec<Arc<Var>>,
     /// Effects that were settled and are not told yet.
@@ -72,8 +84,21 @@ struct Arrivals {
     stop: Option<Arc<str>>,
     kill: Option<Arc<str>>,
     closed: bool,
+    /// True once the watcher is over.
+    cleared: bool,
     /// When the end was asked for that waits, engine time.
     end_at_ms: u64,
+}
+
+/// Which message a run begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NextMessage {
+    /// None.
+    Nothing,
+    /// The oldest that waits.
+    Oldest,
+    /// That of the run before, which failed.
+    Same,
 }
 
 /// What a run takes in.
@@ -93,6 +118,8 @@ impl Inbox {
             queue: Mutex::new(VecDeque::new()),
             queued: AtomicUsize::new(0),
             queued_bytes: AtomicUsize::new(0),
+            aside: AtomicUsize::new(0),
+            aside_bytes: AtomicUsize::new(0),
             end_requested: AtomicBool::new(false),
             has_changed: AtomicBool::new(false),
             bell: OwnLines(Bell::new()),
@@ -106,31 +133,69 @@ impl Inbox {
         self.capacity
     }
 
-    /// Queues a message that came in at `at_ms`.
-    pub(crate) fn push_message(&self, content: Arc<str>, at_ms: u64) -> Result<(), SendError> {
-        if content.is_empty() {
-            return Err(SendError::Empty);
-        }
-        if content.len() > MESSAGE_LIMIT_BYTES {
-            return Err(SendError::TooLong {
-                bytes: content.len(),
-            });
-        }
+    /// Queues a message that came in at `at_ms`. Returns its number.
+    pub(crate) fn push_message(&self, content: Arc<str>, at_ms: u64) -> Result<u64, SendError> {
+        check(&content)?;
         let mut arrivals = locked(&self.arrivals);
-        if arrivals.closed {
-            return Err(SendError::NotRunning);
-        }
-        let waiting = arrivals.messages.len() + self.queued.load(Ordering::Relaxed);
-        let bytes = arrivals.bytes + content.len();
-        let total_bytes = bytes + self.queued_bytes.load(Ordering::Relaxed);
-        if waiting >= self.capacity || total_bytes > MESSAGE_TOTAL_LIMIT_BYTES {
-            return Err(SendError::QueueFull { waiting });
-        }
-        arrivals.bytes = bytes;
-        arrivals.messages.push_back(Message { content, at_ms });
+        self.check_room(&arrivals, content.len())?;
+        arrivals.bytes += content.len();
+        arrivals.last += 1;
+        let number = arrivals.last;
+        arrivals.messages.push_back(Message {
+            number,
+            content,
+            at_ms,
+            queued_at_ms: at_ms,
+        });
         drop(arrivals);
         self.bell.ring();
+        Ok(number)
+    }
+
+    /// Takes room for a message that is kept on disk before it is queued.
+    pub(crate) fn reserve(&self, content: &str) -> Result<(), SendError> {
+        check(content)?;
+        let mut arrivals = locked(&self.arrivals);
+        self.check_room(&arrivals, content.len())?;
+        arrivals.underway += 1;
+        arrivals.underway_bytes += content.len();
         Ok(())
+    }
+
+    /// Gives back the room of a message, which is queued now, or could not be kept.
+    pub(crate) fn give_back(&self, content: &str) {
+        let mut arrivals = locked(&self.arrivals);
+        arrivals.underway = arrivals.underway.saturating_sub(1);
+        arrivals.underway_bytes = arrivals.underway_bytes.saturating_sub(content.len());
+    }
+
+    /// Queues a message that is on disk, whatever room there is.
+    pub(crate) fn deliver(&self, message: Message) {
+        let mut arrivals = locked(&self.arrivals);
+        if arrivals.cleared {
+            return;
+        }
+        arrivals.bytes += message.content.len();
+        arrivals.messages.push_back(message);
+        drop(arrivals);
+        self.bell.ring();
+    }
+
+    /// Sets the number of the next message.
+    pub(crate) fn number_from(&self, next: u64) {
+        locked(&self.arrivals).last = next.saturating_sub(1);
+    }
+
+    /// Notes that a message of this length was set aside.
+    pub(crate) fn set_aside(&self, bytes: usize) {
+        self.aside.fetch_add(1, Ordering::Relaxed);
+        self.aside_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that a message of this length is set aside no more.
+    pub(crate) fn take_back(&self, bytes: usize) {
+        self.aside.fetch_sub(1, Ordering::Relaxed);
+        self.aside_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Notes that a variable has an update. Called only for an update that found none pending, so
@@ -217,11 +282,13 @@ impl Inbox {
         Some(event)
     }
 
-    /// Takes out what a run begins with: the oldest message if it carries one, and every variable
+    /// Takes out what a run begins with: its message, and every variable
     /// with a pending update. `intake.changed` must be empty; its memory is reused.
-    pub(crate) fn begin_run(&self, with_message: bool, intake: &mut Intake) {
-        intake.message = None;
-        if with_message {
+    pub(crate) fn begin_run(&self, next: NextMessage, intake: &mut Intake) {
+        if next != NextMessage::Same {
+            intake.message = None;
+        }
+        if next == NextMessage::Oldest {
             let mut queue = locked(&self.queue);
             intake.message = queue.pop_front();
             if let Some(message) = &intake.message {
@@ -264,6 +331,7 @@ impl Inbox {
     pub(crate) fn clear(&self) {
         let mut arrivals = locked(&self.arrivals);
         arrivals.closed = true;
+        arrivals.cleared = true;
         arrivals.messages = VecDeque::new();
         arrivals.bytes = 0;
         arrivals.changed = Vec::new();
@@ -277,6 +345,25 @@ impl Inbox {
     pub(crate) fn waiting(&self) -> usize {
         let arrivals = locked(&self.arrivals);
         arrivals.messages.len() + self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Refuses a message that there is no room for.
+    fn check_room(&self, arrivals: &Arrivals, bytes: usize) -> Result<(), SendError> {
+        if arrivals.closed {
+            return Err(SendError::NotRunning);
+        }
+        let waiting = arrivals.messages.len() + self.queued.load(Ordering::Relaxed);
+        let all = waiting + arrivals.underway + self.aside.load(Ordering::Relaxed);
+        let total_bytes = arrivals.bytes
+            + arrivals.underway_bytes
+            + self.queued_bytes.load(Ordering::Relaxed)
+            + self.aside_bytes.load(Ordering::Relaxed)
+            + bytes;
+        if all >= self.capacity || total_bytes > MESSAGE_TOTAL_LIMIT_BYTES {
+            let set_aside = self.aside.load(Ordering::Relaxed);
+            return Err(SendError::QueueFull { waiting, set_aside });
+        }
+        Ok(())
     }
 
     /// Moves all arrived messages to the end of `queue` and returns how many they are.
@@ -296,11 +383,23 @@ impl Inbox {
     }
 }
 
+fn check(content: &str) -> Result<(), SendError> {
+    if content.is_empty() {
+        return Err(SendError::Empty);
+    }
+    if content.len() > MESSAGE_LIMIT_BYTES {
+        return Err(SendError::TooLong {
+            bytes: content.len(),
+        });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn push(inbox: &Inbox, content: &str) -> Result<(), SendError> {
+    fn push(inbox: &Inbox, content: &str) -> Result<u64, SendError> {
         inbox.push_message(content.into(), 0)
     }
 
@@ -308,7 +407,7 @@ mod tests {
     fn pop(inbox: &Inbox) -> Option<Arc<str>> {
         inbox.take_event();
         let mut intake = Intake::default();
-        inbox.begin_run(true, &mut intake);
+        inbox.begin_run(NextMessage::Oldest, &mut intake);
         intake.message.map(|message| message.content)
     }
 
@@ -317,7 +416,10 @@ mod tests {
         let inbox = Inbox::new(2);
         push(&inbox, "a").unwrap();
         push(&inbox, "b").unwrap();
-        let full = Err(SendError::QueueFull { waiting: 2 });
+        let full = Err(SendError::QueueFull {
+            waiting: 2,
+            set_aside: 0,
+        });
         assert_eq!(push(&inbox, "c"), full);
         assert_eq!(pop(&inbox).as_deref(), Some("a"));
         push(&inbox, "c").unwrap();
@@ -333,7 +435,10 @@ mod tests {
         for _ in 0..fitting {
             push(&inbox, &long).unwrap();
         }
-        let full = Err(SendError::QueueFull { waiting: fitting });
+        let full = Err(SendError::QueueFull {
+            waiting: fitting,
+            set_aside: 0,
+        });
         assert_eq!(push(&inbox, "x"), full);
         pop(&inbox).unwrap();
         push(&inbox, &long).unwrap();

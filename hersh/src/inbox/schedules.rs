@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use loom::thread;
 
 use super::var::Var;
-use super::{Inbox, Intake};
+use super::{Inbox, Intake, NextMessage};
 use crate::engine::Event;
 use crate::{EndKind, Ending};
 
@@ -38,7 +38,11 @@ fn engine(inbox: &Inbox, mut done: impl FnMut(Option<Event>, &Intake) -> bool) {
                 }
                 None => {}
             }
-            inbox.begin_run(waiting > 0, &mut intake);
+            let next = match waiting {
+                0 => NextMessage::Nothing,
+                _ => NextMessage::Oldest,
+            };
+            inbox.begin_run(next, &mut intake);
             waiting -= u64::from(intake.message.is_some());
             if done(event, &intake) {
                 return;

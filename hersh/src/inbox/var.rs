@@ -229,7 +229,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::inbox::{Inbox, Intake};
+    use crate::inbox::{Inbox, Intake, NextMessage};
 
     const AT: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -244,13 +244,13 @@ mod tests {
             var.offer(Arc::new(n), AT, &inbox);
         }
         let mut intake = Intake::default();
-        inbox.begin_run(false, &mut intake);
+        inbox.begin_run(NextMessage::Nothing, &mut intake);
         assert_eq!(intake.changed.len(), 1);
         intake.changed[0].take_in(7).unwrap();
         let current = var.current();
         assert_eq!(var.show().value, Some(1_000.into()));
         assert_eq!((current.initial, current.changed_in_run), (false, 7));
-        inbox.begin_run(false, &mut Intake::default());
+        inbox.begin_run(NextMessage::Nothing, &mut Intake::default());
         assert!(var.take_in(8).is_none());
         assert_eq!(var.current().changed_in_run, 7);
     }

@@ -21,6 +21,8 @@ pub(crate) struct RecordedActs {
     pub(crate) timers: Vec<Arc<str>>,
     /// Whether the run asked for another run.
     pub(crate) again: bool,
+    /// What the run replied to its message, as JSON.
+    pub(crate) reply: Option<Arc<str>>,
 }
 
 /// An effect that a run asked for.

@@ -217,7 +217,8 @@ fn asks(acts: &RecordedActs) -> Vec<String> {
     });
     let cancelled = acts.cancelled.iter().map(|id| format!("cancel {id}"));
     let again = acts.again.then(|| "another run".to_owned());
-    asked.chain(cancelled).chain(again).collect()
+    let replied = acts.reply.iter().map(|reply| format!("reply {reply}"));
+    asked.chain(cancelled).chain(again).chain(replied).collect()
 }
 
 /// Returns what caused a run.

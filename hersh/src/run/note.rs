@@ -23,6 +23,10 @@ impl Note {
                 );
                 (Level::Warn, LogKind::StateFault, text)
             }
+            Self::MessageSetAside { reason, failures } => {
+                let text = format!("message set aside ({failures} of its runs failed): {reason}");
+                (Level::Error, LogKind::StateFault, text)
+            }
             Self::Recovered { failures } => {
                 let text = format!("recovered after {failures} failed runs");
                 (Level::Info, LogKind::StateFault, text)

@@ -1,7 +1,6 @@
 //! A watcher that has all it needs but its managed function.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::runner::Runner;
 use crate::effects::Desk;
 use crate::engine::Policy;
 use crate::shared::Shared;
-use crate::store::{Keeper, StateDir, Store};
+use crate::store::Store;
 use crate::{Context, Error};
 
 /// What a start has opened. It is made where the watcher is started, and used on the watcher's
@@ -23,7 +22,6 @@ pub(crate) struct WatcherParts {
     pub(crate) env: Arc<BTreeMap<String, String>>,
     pub(crate) seed: u64,
     pub(crate) call_timeout: Duration,
-    pub(crate) state_dir: Option<StateDir>,
     pub(crate) recorder: Recorder,
     pub(crate) cleanup: Option<CleanupFn>,
     pub(crate) policy: Policy,
@@ -36,9 +34,7 @@ impl WatcherParts {
         F: AsyncFnMut(&mut Context) -> Result<(), E>,
         E: Into<Error>,
     {
-        let (values, ledger) = (self.shared.committed.clone(), self.shared.ledger.clone());
-        let keeper = Rc::new(Keeper::new(values, ledger, self.state_dir));
-        let desk = Desk::new(self.shared.clone(), keeper.clone());
+        let desk = Desk::new(self.shared.clone());
         let cx = Context::new(ContextParts {
             shared: self.shared,
             store: self.store,
@@ -49,7 +45,7 @@ impl WatcherParts {
             desk: Some(desk.clone()),
             records: self.recorder.is_on(),
         });
-        let keepers = (keeper, desk, self.recorder);
+        let keepers = (desk, self.recorder);
         Runner::new(managed, self.cleanup, cx, keepers, self.policy)
     }
 }

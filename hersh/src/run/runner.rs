@@ -17,19 +17,18 @@ use super::recorder::Recorder;
 use super::step_loop::{AbortCause, StepLoop};
 use crate::base::sync::locked;
 use crate::effects::Desk;
-use crate::engine::{CarriedSignal, Effect, Event, Note, Outcome, Policy, RunKind};
+use crate::engine::{Blame, CarriedSignal, Effect, Event, Note, Outcome, Policy, RunKind};
 use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;
 use crate::shared::{Level, LogKind, Milestone, RunResult};
-use crate::store::{Commit, Keeper, SaveResult};
-use crate::{Context, Ending, Error};
+use crate::store::{Commit, SaveResult};
+use crate::{Context, Ending, Error, HookError};
 
 /// A watcher with its managed function, as its loop runs it.
 pub(crate) struct Runner<F> {
     managed: F,
     cleanup: Option<CleanupFn>,
     cx: Context,
-    keeper: Rc<Keeper>,
     desk: Rc<Desk>,
     recorder: Recorder,
     step_loop: StepLoop,
@@ -51,7 +50,7 @@ where
         managed: F,
         cleanup: Option<CleanupFn>,
         cx: Context,
-        (keeper, desk, recorder): (Rc<Keeper>, Rc<Desk>, Recorder),
+        (desk, recorder): (Rc<Desk>, Recorder),
         policy: Policy,
     ) -> Self {
         let step_loop = StepLoop::new(cx.shared.clone(), policy);
@@ -59,7 +58,6 @@ where
             managed,
             cleanup,
             cx,
-            keeper,
             desk,
             recorder,
             step_loop,
@@ -77,8 +75,9 @@ where
                     self.run(op, kind, carries).await;
                 }
                 Some((op, Effect::Save)) => self.save(op).await,
+                Some((_, Effect::SetAside { reason })) => self.set_aside(reason),
                 Some((op, Effect::Cleanup)) => self.clean_up(op).await,
-                // CarriedSignal out by `drive_to_completion` at the moment of the step.
+                // Carried out by `drive_to_completion` at the moment of the step.
                 Some((_, Effect::Abort { .. })) => {}
                 Some((_, Effect::Note(note))) => self.note(&note),
                 None => {
@@ -155,9 +154,9 @@ where
                 (Outcome::Steered { ending, changed }, Some(reason))
             }
             RunReturn::Failed { reason, hook } => {
-                let set_up = hook.is_some_and(|hook| hook.is_set_up());
+                let blame = hook.map_or(Blame::Run, |hook| blame(&hook));
                 let failure = Some(reason.clone());
-                (Outcome::Failed { reason, set_up }, failure)
+                (Outcome::Failed { reason, blame }, failure)
             }
         };
         self.step_loop.step(Event::RunEnded { op, outcome });
@@ -172,19 +171,32 @@ where
             self.cx.discard();
             return false;
         }
-        if self.keeper.is_durable() {
+        let keeper = &self.cx.shared.keeper;
+        if !keeper.is_durable() {
+            keeper.commit_in_memory(&changes);
+        } else if changes.is_repeatable() {
+            // If this is lost with the process, the run happens again and changes nothing again.
+            keeper.note(changes.clone());
+        } else {
             return true;
         }
-        self.keeper.commit_in_memory(&changes);
         self.committed(&changes);
         false
     }
 
+    /// Goes on without the message of the run that failed.
+    fn set_aside(&mut self, reason: Arc<str>) {
+        let mail = self.cx.set_aside(reason);
+        self.cx.shared.keeper.note(Commit {
+            mail,
+            ..Commit::default()
+        });
+    }
+
     async fn save(&mut self, op: OpId) {
-        let changes = self.cx.changes();
-        let keeper = self.keeper.clone();
-        let work = keeper.commit(&changes);
+        let changes = Arc::new(self.cx.changes());
         let shared = self.cx.shared.clone();
+        let work = shared.keeper.commit(changes.clone());
         let since_ms = shared.clock.ms_at(self.step_loop.stepped_at());
         shared.heartbeat.set_saving(Some(since_ms));
         let saved = drive_to_completion(&mut self.step_loop, op, work).await;
@@ -255,13 +267,14 @@ where
         }
         self.desk.end();
         let open = locked(&self.cx.shared.ledger).size().effects;
-        if open > 0 && !self.keeper.is_durable() {
+        let keeper = &self.cx.shared.keeper;
+        if open > 0 && !keeper.is_durable() {
             let text = format!("{open} effects that are open are lost: there is no state folder");
             let (shared, run) = (&self.cx.shared, self.cx.run_number());
             shared.note(Level::Warn, LogKind::StateFault, run, &text);
         }
         // A disk that hangs must not keep the watcher from ending.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.keeper.close()).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, keeper.close()).await;
     }
 
     /// Writes what a run changed into the log, and takes it as committed.
@@ -308,5 +321,16 @@ where
         if *note == Note::Initialised {
             shared.milestone.send_replace(Milestone::Up);
         }
+    }
+}
+
+/// Returns what a run that failed with an error of a hook is to blame on.
+fn blame(hook: &HookError) -> Blame {
+    if matches!(hook, HookError::MessageType { .. }) {
+        Blame::Message
+    } else if hook.is_set_up() {
+        Blame::SetUp
+    } else {
+        Blame::Run
     }
 }

@@ -13,6 +13,7 @@ mod health;
 mod heartbeat;
 mod logbook;
 mod memos;
+mod post;
 mod sender;
 mod signals;
 
@@ -30,7 +31,7 @@ use crate::base::clock::Clock;
 use crate::base::sync::{Mutex, locked};
 use crate::inbox::{Inbox, Var};
 use crate::journal::JournalState;
-use crate::store::{CommittedValues, Ledger};
+use crate::store::{CommittedValues, Keeper, Kept, Ledger, Memory, PostOffice, StateDir};
 use crate::{Ending, WatcherState};
 
 use feed::Feed;
@@ -42,6 +43,8 @@ use heartbeat::{Heartbeat, PollGuard};
 pub use logbook::{LOG_LINE_LIMIT, LOG_MESSAGE_LIMIT_BYTES, Level, LogKind, LogLine};
 pub(crate) use logbook::{Logbook, RunResult};
 pub(crate) use memos::{MemoInfo, Memos};
+use post::Readers;
+pub use post::{Message, Receipt};
 pub use sender::Sender;
 #[cfg(feature = "api")]
 pub(crate) use signals::RECENT_LIMIT;
@@ -65,11 +68,16 @@ pub(crate) enum Milestone {
 pub(crate) struct Shared {
     pub(crate) id: Arc<str>,
     pub(crate) clock: Clock,
-    pub(crate) inbox: Inbox,
+    pub(crate) inbox: Arc<Inbox>,
     pub(crate) log: Logbook,
     pub(crate) committed: Arc<CommittedValues>,
     /// The open effects, as they are committed.
     pub(crate) ledger: Arc<Mutex<Ledger>>,
+    /// The messages that are kept, waited for, or set aside.
+    pub(crate) post_office: Arc<PostOffice>,
+    /// Commits what changes in the three above.
+    pub(crate) keeper: Keeper,
+    pub(crate) readers: Readers,
     pub(crate) recent: RecentSignals,
     pub(crate) feed: Feed,
     pub(crate) heartbeat: Heartbeat,
@@ -104,15 +112,37 @@ pub struct Status {
 }
 
 impl Shared {
-    /// Returns the shared parts of a watcher that has not started.
+    /// Returns the shared parts of a watcher that has not started and keeps nothing.
+    #[cfg(test)]
     pub(crate) fn new(id: Arc<str>, clock: Clock, inbox: Inbox, log: Logbook) -> Self {
+        Self::keeping(id, clock, inbox, log, (None, Kept::nothing(0)))
+    }
+
+    /// Returns the shared parts of a watcher that has not started, with what it keeps: in a folder, if there is
+    /// one.
+    pub(crate) fn keeping(
+        id: Arc<str>,
+        clock: Clock,
+        inbox: Inbox,
+        log: Logbook,
+        (folder, kept): (Option<StateDir>, Kept),
+    ) -> Self {
+        let inbox = Arc::new(inbox);
+        let memory = Memory {
+            values: Arc::new(CommittedValues::new(kept.values)),
+            ledger: Arc::new(Mutex::new(kept.ledger)),
+            post_office: Arc::new(PostOffice::new(inbox.clone(), clock, kept.mail)),
+        };
         Self {
             id,
             clock,
             inbox,
             log,
-            committed: Arc::new(CommittedValues::new()),
-            ledger: Arc::new(Mutex::new(Ledger::new(0))),
+            committed: memory.values.clone(),
+            ledger: memory.ledger.clone(),
+            post_office: memory.post_office.clone(),
+            keeper: Keeper::new(memory, folder, clock.is_virtual()),
+            readers: Readers::default(),
             recent: RecentSignals::new(),
             feed: Feed::new(),
             heartbeat: Heartbeat::new(),
@@ -125,6 +155,11 @@ impl Shared {
             runs: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         }
+    }
+
+    /// Returns whether a run's commit says what came of its message.
+    pub(crate) fn keeps_mail(&self) -> bool {
+        self.keeper.is_durable() || self.post_office.is_watched()
     }
 
     /// Shows the engine's state.

@@ -25,7 +25,8 @@ impl Sender {
         Self { shared: None }
     }
 
-    /// Queues a message: it has exactly one run, after those that were queued before it. In a test and in a
+    /// Queues a message: it has exactly one run that counts, after those that were queued before it. With a state
+    /// folder it is on disk soon; to wait for that, see [`Watcher::deliver`](crate::Watcher::deliver). In a test and in a
     /// replay the message is dropped: what a run takes in there is made up, or recorded.
     ///
     /// # Errors
@@ -34,7 +35,6 @@ impl Sender {
         let Some(shared) = &self.shared else {
             return Ok(());
         };
-        let at_ms = shared.clock.now_ms();
-        shared.inbox.push_message(message.into(), at_ms)
+        shared.send(message.into())
     }
 }

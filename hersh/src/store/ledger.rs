@@ -99,7 +99,8 @@ pub(crate) enum SettledResult {
 }
 
 /// A change of the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum LedgerChange {
     /// A run asks for an effect.
     Asked(u64, OpenEffect),
@@ -188,11 +189,11 @@ impl Ledger {
     }
 
     /// Returns what a file keeps; `None` while no effect was ever asked for.
-    pub(crate) fn into_saved(self) -> Option<SavedLedger> {
-        (self.next > 1).then_some(SavedLedger {
+    pub(crate) fn saved(&self) -> Option<SavedLedger> {
+        (self.next > 1).then(|| SavedLedger {
             next: self.next,
-            settled: self.settled,
-            open: self.open,
+            settled: self.settled.clone(),
+            open: self.open.clone(),
         })
     }
 

@@ -1,18 +1,26 @@
-//! What a watcher keeps: the values of its context and its open effects. A run stages changes; they are
+//! What a watcher keeps: the values of its context, its open effects and its mail. A run stages changes; they are
 //! committed together when the run is acknowledged.
 //!
 //! ```text
-//! set, update ──► staged ──run succeeded──► keeper ──► file written ──► committed (what the API shows)
-//!  start, ...       └──────run failed────► forgotten      (one file)
+//! set, update ──► staged ──run succeeded──► keeper ──► writer ──► log ──► committed (what the API shows)
+//!  start, ...       └──────run failed────► forgotten     ▲ (many commits, one sync)
+//! messages ──────────────────────────────────────────────┴──────────► post office ──► inbox
 //! ```
 //!
 //! Values are kept as JSON text: their size is known, numbers stay exact, a snapshot is a join.
 
+mod commit;
 mod effect_id;
 mod keeper;
+mod keys;
 mod ledger;
+mod mail;
+mod message;
+mod post_office;
 mod raw_json;
 mod snapshot;
+mod state_dir;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,20 +31,37 @@ use crate::base::sync::{Mutex, locked};
 use crate::error::check_name;
 use crate::{CONTEXT_KEY_LIMIT, CONTEXT_LIMIT_BYTES, HookError};
 
+pub(crate) use commit::Commit;
 pub use effect_id::{EffectId, EffectIdError};
-pub(crate) use keeper::{Commit, Keeper};
+pub(crate) use keeper::Keeper;
+pub(crate) use keys::KeyEnd;
 
 pub(crate) use ledger::{
     Ledger, LedgerChange, LedgerOutline, LedgerSize, OpenEffect, Progress, SavedLedger,
     SettledResult, Settlement,
 };
-pub(crate) use snapshot::{Kept, SaveResult, StateDir};
+pub(crate) use mail::{Mail, MailChange, SetAside};
+pub(crate) use message::{KeptMessage, MessageRun};
+pub(crate) use post_office::{EndSender, MessageEnd, PostOffice, Recognised};
+#[cfg(test)]
+pub(crate) use state_dir::FAILS;
+pub(crate) use state_dir::{SaveResult, StateDir};
+pub(crate) use writer::{Acceptance, Accepted, Memory};
 
 /// Keys and their values as JSON text.
 pub(crate) type Values = BTreeMap<Arc<str>, Arc<str>>;
 
 /// A key and its new JSON; no JSON removes the key.
 pub(crate) type ValueChange = (Arc<str>, Option<Arc<str>>);
+
+/// All that is committed, at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) values: Values,
+    /// The open effects; empty if none was ever asked for.
+    pub(crate) ledger: Ledger,
+    pub(crate) mail: Mail,
+}
 
 /// The committed values, shared with the API: a reader takes the map at one moment, and later
 /// commits do not change what it took.
@@ -63,10 +88,10 @@ struct ContextSize {
 }
 
 impl CommittedValues {
-    /// Returns an empty set of committed values.
-    pub(crate) fn new() -> Self {
+    /// Returns values that are committed already.
+    pub(crate) fn new(values: Values) -> Self {
         Self {
-            values: Mutex::new(Arc::default()),
+            values: Mutex::new(Arc::new(values)),
         }
     }
 
@@ -84,9 +109,21 @@ impl CommittedValues {
     }
 }
 
+impl Kept {
+    /// Returns what a new folder holds, for a life whose ids of effects begin with `space`.
+    pub(crate) fn nothing(space: u64) -> Self {
+        Self {
+            values: Values::new(),
+            ledger: Ledger::new(space),
+            mail: Mail::new(),
+        }
+    }
+}
+
 impl Store {
-    /// Returns a context that starts with `values`, shown through `committed`.
-    pub(crate) fn new(committed: Arc<CommittedValues>, values: Values) -> Self {
+    /// Returns a context that starts with the values that are committed.
+    pub(crate) fn new(committed: Arc<CommittedValues>) -> Self {
+        let values = committed.values();
         let size = ContextSize {
             keys: values.len(),
             bytes: values
@@ -94,7 +131,6 @@ impl Store {
                 .map(|(key, json)| key.len() + json.len())
                 .sum(),
         };
-        *locked(&committed.values) = Arc::new(values);
         Self {
             committed,
             staged: BTreeMap::new(),
@@ -241,7 +277,7 @@ mod tests {
     use super::*;
 
     fn store() -> Store {
-        Store::new(Arc::new(CommittedValues::new()), Values::new())
+        Store::new(Arc::new(CommittedValues::new(Values::new())))
     }
 
     #[test]
@@ -260,8 +296,8 @@ mod tests {
 
     #[test]
     fn a_reader_keeps_what_it_took_while_a_commit_goes_on() {
-        let committed = Arc::new(CommittedValues::new());
-        let mut store = Store::new(committed.clone(), Values::new());
+        let committed = Arc::new(CommittedValues::new(Values::new()));
+        let mut store = Store::new(committed.clone());
         store.set("set", "a", &1).unwrap();
         store.commit();
         let before = committed.values();
@@ -316,7 +352,7 @@ mod tests {
     fn a_context_past_its_limits_may_shrink() {
         let long: Arc<str> = "x".repeat(CONTEXT_LIMIT_BYTES).into();
         let values = Values::from([("a".into(), long.clone()), ("b".into(), long)]);
-        let mut store = Store::new(Arc::new(CommittedValues::new()), values);
+        let mut store = Store::new(Arc::new(CommittedValues::new(values)));
         store.set("set", "a", "shorter").unwrap();
         assert!(
             store

@@ -69,6 +69,8 @@ pub struct Test<F> {
     runs: u64,
     /// The outcome that the last run took in, if that run failed.
     unsettled: Option<RecordedSettlement>,
+    /// The message of the last run, if that failed.
+    unserved: Option<Arc<str>>,
 }
 
 impl<F, E> Test<F>
@@ -117,6 +119,7 @@ where
             now,
             runs: 0,
             unsettled: None,
+            unserved: None,
         }
     }
 
@@ -144,11 +147,11 @@ where
         self.signals().fail(name, error).run()
     }
 
-    /// Makes a run of the kind that follows a failed run. It takes in the outcome of that run again, if there was
-    /// one.
+    /// Makes a run of the kind that follows a failed run. It takes in the message or the outcome of that run again,
+    /// if there was one.
     pub fn recover(&mut self) -> Run {
-        let settled = self.unsettled.clone();
-        self.run_with(RunKind::Recover, None, Vec::new(), settled)
+        let (message, settled) = (self.unserved.clone(), self.unsettled.clone());
+        self.run_with(RunKind::Recover, message, Vec::new(), settled)
     }
 
     /// Returns a set of signals for one run, empty at first.
@@ -215,6 +218,7 @@ where
         settled: Option<RecordedSettlement>,
     ) -> Run {
         self.unsettled.clone_from(&settled);
+        self.unserved.clone_from(&message);
         self.runs += 1;
         let inputs = RecordedRun {
             run: self.runs,
@@ -245,6 +249,7 @@ where
         let run = Run::new(seen.run);
         if run.outcome == RunEnd::Succeeded {
             self.unsettled = None;
+            self.unserved = None;
         }
         run
     }

@@ -23,6 +23,8 @@ pub struct Run {
     pub cancelled: Vec<EffectId>,
     /// Whether the run asked for another run.
     pub again: bool,
+    /// What the run replied to its message, as JSON; `None` when it failed.
+    pub reply: Option<serde_json::Value>,
     /// How many random numbers the run drew.
     pub draws: u64,
 }
@@ -158,6 +160,7 @@ impl Run {
                 .collect(),
             cancelled: run.acts.cancelled,
             again: run.acts.again,
+            reply: run.acts.reply.as_deref().map(value),
             draws: run.draws,
         }
     }

@@ -7,6 +7,7 @@
 //!                                          └──► handle, API ◄──┘
 //! ```
 
+mod ask;
 mod builder;
 mod exit_codes;
 mod program;
@@ -32,6 +33,7 @@ use crate::shared::{LogKind, Milestone, Shared};
 use crate::store::decode;
 use crate::{EndKind, Ending, HookError, LogLine, SendError, Status};
 
+pub use ask::{Answer, AskError};
 pub use builder::Builder;
 pub use program::main;
 pub use replaying::{compare, replay};
@@ -59,13 +61,13 @@ impl Drop for StopOnDrop {
 }
 
 impl Watcher {
-    /// Queues a message: it has exactly one run, after those that were queued before it.
+    /// Queues a message: it has exactly one run that counts, after those that were queued before it. Returns
+    /// before the message is on disk; see [`Watcher::deliver`].
     ///
     /// # Errors
     /// [`SendError`]; the message was not queued then.
     pub fn send(&self, message: impl Into<Arc<str>>) -> Result<(), SendError> {
-        let at_ms = self.shared.clock.now_ms();
-        self.shared.inbox.push_message(message.into(), at_ms)
+        self.shared.send(message.into())
     }
 
     /// Returns the present status of the watcher.

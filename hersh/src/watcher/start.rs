@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::thread::spawn_engine;
 use super::{Builder, Watcher};
 use crate::base::clock::{Clock, epoch_ns};
-use crate::base::sync::locked;
 use crate::engine::Policy;
 use crate::inbox::Inbox;
 use crate::replay;
@@ -102,7 +101,7 @@ impl Builder {
         let policy = self.policy();
         // Never the seed that was set: the ids of effects must not repeat after a restart.
         let space = random_number();
-        let (state_dir, Kept { values, ledger }) = match &self.state_dir {
+        let (state_dir, kept) = match &self.state_dir {
             None => (None, Kept::nothing(space)),
             Some(folder) => {
                 let (state_dir, kept) = StateDir::open(folder, space)?;
@@ -120,25 +119,24 @@ impl Builder {
                     folder,
                     limits,
                     (watcher, drawn, seed),
-                    &values,
-                    ledger.outline(),
+                    &kept.values,
+                    kept.ledger.outline(),
                 )?)
             }
         };
         let stdout = self.log_to_stdout.then(|| self.id.clone());
         let inbox = Inbox::new(self.message_capacity);
-        let mut shared = Shared::new(self.id, clock, inbox, Logbook::new(stdout));
+        let (log, folder) = (Logbook::new(stdout), (state_dir, kept));
+        let mut shared = Shared::keeping(self.id, clock, inbox, log, folder);
         shared.journal = session.as_ref().map(|session| session.writer.state());
-        *locked(&shared.ledger) = ledger;
         let shared = Arc::new(shared);
-        let store = Store::new(shared.committed.clone(), values);
+        let store = Store::new(shared.committed.clone());
         Ok(WatcherParts {
             shared,
             store,
             env: Arc::new(self.env),
             seed,
             call_timeout: self.call_timeout,
-            state_dir,
             recorder: Recorder::new(session),
             cleanup: self.cleanup,
             policy,

@@ -76,6 +76,8 @@ pub(crate) fn finish(shared: &Shared, ending: Result<Ending, String>) {
         shared.note(level, kind, 0, &ending.to_string());
         ending
     });
+    shared.keeper.abandon();
+    shared.post_office.close();
     shared.inbox.clear();
     let failures = shared.status().consecutive_failures;
     let failures = u32::try_from(failures).unwrap_or(u32::MAX);

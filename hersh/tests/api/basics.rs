@@ -79,7 +79,10 @@ async fn variables_and_context_have_the_shapes_that_clients_read() {
     let (watcher, address) = up(builder()).await;
     let answer = send(address, "5").await;
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.json(), json!({ "status": "message sent" }));
+    let expected = json!({
+        "status": "message sent", "durable": false, "number": 1, "repeated": false,
+    });
+    assert_eq!(answer.json(), expected);
     while watcher.value::<i64>("total").unwrap().is_none() {
         tokio::task::yield_now().await;
     }

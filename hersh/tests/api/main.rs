@@ -14,5 +14,6 @@ mod document;
 mod effects;
 mod events;
 mod health;
+mod messages;
 mod shapes;
 mod socket;

@@ -1,7 +1,7 @@
 //! The context of a managed function: the hooks that it reads and changes.
 //!
 //! The hooks that watch are in [`watch`], what they give is in [`watched`]; below them is the
-//! [`registry`] of variables. The memoising hooks are in [`memo`], what they keep is in [`cache`].
+//! [`registry`] of variables. The hooks of messages are in [`messages`]. The memoising hooks are in [`memo`], what they keep is in [`cache`].
 //! The hooks that act are in [`effects`], what a run asks for is in [`asks`].
 //! The hooks of durable time are in [`timers`].
 //! [`run`] holds what the runner calls around each run.
@@ -11,6 +11,7 @@ mod blocking;
 mod cache;
 mod effects;
 mod memo;
+mod messages;
 mod registry;
 mod run;
 mod timers;
@@ -71,6 +72,10 @@ pub struct Context {
     in_cleanup: bool,
     /// True once the run asked for another run.
     again: bool,
+    /// What the run replied to its message, as JSON.
+    reply: Option<Arc<str>>,
+    /// False once what the run changed is forgotten.
+    counts: bool,
 }
 
 /// The causes of a run. One run may have several.
@@ -91,22 +96,6 @@ pub struct Triggered {
 }
 
 impl Context {
-    /// Returns the message that caused this run, if one did. Each message has exactly one run.
-    ///
-    /// ```
-    /// # hersh::testing::once(async |cx: &mut hersh::Context| -> hersh::Result {
-    /// if let Some(message) = cx.message() {
-    ///     cx.log(format!("somebody said {message}"));
-    /// }
-    /// # Ok(())
-    /// # });
-    /// ```
-    #[must_use]
-    pub fn message(&self) -> Option<Arc<str>> {
-        let message = self.intake.message.as_ref();
-        message.map(|message| message.content.clone())
-    }
-
     /// Returns what caused this run.
     ///
     /// ```

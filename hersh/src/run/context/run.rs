@@ -16,7 +16,7 @@ use crate::base::clock::{epoch_ms, epoch_ns};
 use crate::base::sync::locked;
 use crate::effects::Desk;
 use crate::engine::{CarriedSignal, RunKind};
-use crate::inbox::{Intake, Message};
+use crate::inbox::{Intake, Message, NextMessage};
 use crate::journal::{RecordedActs, RecordedOutcome, RecordedRun, RunCapture, SavedVariable};
 use crate::shared::{Item, Shared, Signal, SignalKind};
 use crate::store::{Commit, Store};
@@ -63,13 +63,19 @@ impl Context {
             now,
             in_cleanup: false,
             again: false,
+            reply: None,
+            counts: false,
         }
     }
 
     /// Takes in what the next run begins with.
     pub(crate) fn begin_run(&mut self, kind: RunKind, carries: CarriedSignal, now: SystemTime) {
-        let with_message = carries == CarriedSignal::Message;
-        self.shared.inbox.begin_run(with_message, &mut self.intake);
+        let next = match (kind, carries) {
+            (_, CarriedSignal::Nothing | CarriedSignal::Settlement) => NextMessage::Nothing,
+            (RunKind::Recover, CarriedSignal::Message) => NextMessage::Same,
+            (RunKind::Init | RunKind::Signal, CarriedSignal::Message) => NextMessage::Oldest,
+        };
+        self.shared.inbox.begin_run(next, &mut self.intake);
         let taken = match carries {
             CarriedSignal::Settlement => {
                 let ledger = locked(&self.shared.ledger);
@@ -102,8 +108,10 @@ impl Context {
     /// A text that says which update cannot be read as a value of its variable.
     pub(crate) fn begin_recorded(&mut self, recorded: &RecordedRun) -> Result<(), String> {
         self.intake.message = recorded.message.as_deref().map(|content| Message {
+            number: recorded.run,
             content: content.into(),
             at_ms: recorded.now_ns / 1_000_000,
+            queued_at_ms: recorded.now_ns / 1_000_000,
         });
         let settled = recorded.acts.settled.as_ref();
         self.asks.begin(settled.map(|it| (it.id, it.effect())));
@@ -144,6 +152,7 @@ impl Context {
             logs_left_out: taken.logs_left_out,
             acts: RecordedActs {
                 again: self.again,
+                reply: self.reply.clone(),
                 timers: self.due.keys().cloned().collect(),
                 ..self.asks.record()
             },
@@ -168,6 +177,7 @@ impl Context {
         Commit {
             values: self.store.changes(),
             effects: self.asks.staged().to_vec(),
+            mail: self.mail().into_iter().collect(),
         }
     }
 
@@ -181,6 +191,8 @@ impl Context {
     /// Forgets what the run changed.
     pub(crate) fn discard(&mut self) {
         self.again = false;
+        self.reply = None;
+        self.counts = false;
         self.store.discard();
         self.asks.discard();
         self.timers.discard();
@@ -206,6 +218,8 @@ impl Context {
         self.run = run;
         self.now = now;
         self.again = false;
+        self.reply = None;
+        self.counts = true;
         self.reseed(run);
         self.triggered.init = kind == RunKind::Init;
         self.triggered.recovery = kind == RunKind::Recover;

@@ -83,7 +83,7 @@ async fn live_through(seed: u64) -> (EndKind, Rc<Counts>) {
     let mut random = SplitMix64::new(seed);
     let managed = async move |cx: &mut Context| -> crate::Result {
         let _progress = Progress::begin(&of_runs);
-        if cx.message().is_some() {
+        if cx.message().is_some() && !cx.triggered().recovery {
             of_runs.messages.set(of_runs.messages.get() + 1);
         }
         anything(cx, &mut random).await

@@ -167,7 +167,9 @@ fn a_save_that_hangs_is_told_and_its_end_is_too() {
         assert_eq!((health.stall, health.run_since_ms), (None, None));
         assert_eq!(health_at(watcher, 10_001).stall, Some(Stall::Save));
         drop(release);
-        while watcher.value::<String>("last").unwrap().is_none() {
+        while watcher.value::<String>("last").unwrap().is_none()
+            || health_at(watcher, 10_001).saving_since_ms.is_some()
+        {
             tokio::task::yield_now().await;
         }
         let health = health_at(watcher, 10_001);

@@ -42,7 +42,6 @@ async fn the_context_survives_a_restart_but_no_failed_run() {
 #[tokio::test(start_paused = true)]
 async fn the_context_is_on_disk_before_it_is_shown() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("context.json");
     play(plain().state_dir(folder.path()), adder, async |watcher| {
         for number in 1..=20 {
             watcher.send(number.to_string()).unwrap();
@@ -50,9 +49,8 @@ async fn the_context_is_on_disk_before_it_is_shown() {
                 tokio::task::yield_now().await;
             }
             if let Some(shown) = watcher.value::<i64>("total").unwrap() {
-                let saved = std::fs::read_to_string(&file).unwrap();
-                let saved: serde_json::Value = serde_json::from_str(&saved).unwrap();
-                assert!(saved["values"]["total"].as_i64().unwrap() >= shown);
+                let saved = crate::store::StateDir::look(folder.path());
+                assert!(saved.values["total"].parse::<i64>().unwrap() >= shown);
             }
         }
         watcher.stop("done");
@@ -66,17 +64,16 @@ async fn a_context_that_cannot_be_saved_fails_the_run() {
     play(plain().state_dir(folder.path()), adder, async |watcher| {
         watcher.send("5").unwrap();
         pass(10).await;
-        let in_the_way = folder.path().join("context.json.new");
-        std::fs::create_dir(&in_the_way).unwrap();
+        break_disk(&folder);
         watcher.send("7").unwrap();
         pass(10).await;
         assert_eq!(watcher.status().consecutive_failures, 1);
         assert_eq!(watcher.value("total"), Ok(Some(5)));
-        std::fs::remove_dir(&in_the_way).unwrap();
+        mend_disk(&folder);
         pass(15_000).await;
         watcher.send("1").unwrap();
         pass(10).await;
-        assert_eq!(watcher.value("total"), Ok(Some(6)));
+        assert_eq!(watcher.value("total"), Ok(Some(13)));
         watcher.stop("done");
     })
     .await;

@@ -8,6 +8,7 @@ mod flowing;
 #[cfg(feature = "api")]
 mod health;
 mod hooks;
+mod mail;
 mod recording;
 mod remembering;
 mod signals;
@@ -89,4 +90,13 @@ fn seen<T: std::fmt::Debug>(value: &Watched<T>, cx: &Context) -> String {
     let error = value.error().unwrap_or("-");
     let (initial, triggered) = (value.is_initial(), value.is_triggered(cx));
     format!("{:?} {error} {initial} {triggered}", **value)
+}
+
+/// Lets every commit of a watcher fail from now on.
+fn break_disk(folder: &tempfile::TempDir) {
+    std::fs::write(folder.path().join(crate::store::FAILS), "").unwrap();
+}
+
+fn mend_disk(folder: &tempfile::TempDir) {
+    std::fs::remove_file(folder.path().join(crate::store::FAILS)).unwrap();
 }

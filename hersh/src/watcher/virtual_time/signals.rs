@@ -6,7 +6,7 @@ use super::*;
 use crate::{SendError, WatcherState};
 
 #[tokio::test(start_paused = true)]
-async fn each_message_has_one_run_whether_it_fails_or_not() {
+async fn a_message_whose_runs_fail_is_set_aside_and_the_next_goes_on() {
     let notes = Notes::new();
     let seen = notes.clone();
     let managed = async move |cx: &mut Context| {
@@ -23,16 +23,26 @@ async fn each_message_has_one_run_whether_it_fails_or_not() {
         for message in ["1", "2", "bad 3", "4", "bad 5", "6"] {
             watcher.send(message).unwrap();
         }
-        pass(60_000).await;
+        pass(170_000).await;
         assert_eq!(watcher.status().waiting_messages, 0);
+        let aside = watcher.shared.post_office.look(|mail| {
+            let aside = mail.set_aside();
+            aside
+                .map(|(number, aside)| format!("{number} {}", aside.reason))
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(aside, ["3 cannot do that", "5 cannot do that"]);
         watcher.stop("done");
     })
     .await;
-    assert_eq!(notes.texts(), ["1", "2", "bad 3", "4", "bad 5", "6"]);
+    let mut runs = notes.texts();
+    assert_eq!(runs.len(), 4 + 2 * 6, "{runs:?}");
+    runs.dedup();
+    assert_eq!(runs, ["1", "2", "bad 3", "4", "bad 5", "6"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recovery_run_carries_no_message_and_says_so() {
+async fn a_retry_has_the_message_of_the_failed_run() {
     let notes = Notes::new();
     let seen = notes.clone();
     let managed = async move |cx: &mut Context| {
@@ -43,8 +53,8 @@ async fn a_recovery_run_carries_no_message_and_says_so() {
             triggered.init, triggered.recovery, message
         ));
         match message {
-            Some(_) => Err(Error::msg("no")),
-            None => Ok(()),
+            Some(_) if !triggered.recovery => Err(Error::msg("no")),
+            Some(_) | None => Ok(()),
         }
     };
     play(plain(), managed, async |watcher| {
@@ -58,7 +68,7 @@ async fn a_recovery_run_carries_no_message_and_says_so() {
         [
             "init true recovery false message None",
             "init false recovery false message Some(\"x\")",
-            "init false recovery true message None",
+            "init false recovery true message Some(\"x\")",
         ]
     );
     assert_eq!(notes.times_ms(), [0, 0, 15_000]);
@@ -193,7 +203,10 @@ async fn a_full_queue_and_an_ended_watcher_are_typed_errors() {
     play(builder, managed, async |watcher| {
         watcher.send("1").unwrap();
         watcher.send("2").unwrap();
-        let full = SendError::QueueFull { waiting: 2 };
+        let full = SendError::QueueFull {
+            waiting: 2,
+            set_aside: 0,
+        };
         assert_eq!(watcher.send("3"), Err(full));
         assert_eq!(watcher.send(""), Err(SendError::Empty));
         watcher.stop("done");

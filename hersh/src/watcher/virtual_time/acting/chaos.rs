@@ -162,7 +162,7 @@ async fn one_life(folder: &std::path::Path, exchange: &Rc<Exchange>, policy: Pol
 }
 
 /// Panics are expected here by the hundred.
-pub(super) fn expect_panics() {
+pub(in crate::watcher::virtual_time) fn expect_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string();
         if !text.contains("from a seed") {

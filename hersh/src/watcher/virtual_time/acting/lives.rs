@@ -102,20 +102,20 @@ async fn nothing_is_done_that_could_not_be_saved() {
     let side = Side::new();
     let builder = plain().state_dir(folder.path());
     let (_, booked) = play_bot(builder, &side, Policy::at_least_once(), async |watcher| {
-        let in_the_way = folder.path().join("context.json.new");
-        std::fs::create_dir(&in_the_way).unwrap();
-        watcher.send("lost").unwrap();
+        break_disk(&folder);
+        watcher.send("late").unwrap();
         pass(100).await;
         assert_eq!(watcher.status().consecutive_failures, 1);
-        std::fs::remove_dir(&in_the_way).unwrap();
+        assert_eq!(of_notes(&side), 0);
+        mend_disk(&folder);
         pass(15_500).await;
         watcher.send("kept").unwrap();
         pass(100).await;
         watcher.stop("done");
     })
     .await;
-    assert_eq!(booked, ["kept = kept done"]);
-    assert_eq!(side.notes.texts(), ["kept"]);
+    assert_eq!(booked, ["late = late done", "kept = kept done"]);
+    assert_eq!(side.notes.texts(), ["late", "kept"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,11 +126,10 @@ async fn an_outcome_that_cannot_be_saved_is_not_forgotten() {
     let (_, booked) = play_bot(builder, &side, Policy::at_least_once(), async |watcher| {
         watcher.send("order").unwrap();
         pass(500).await;
-        let in_the_way = folder.path().join("context.json.new");
-        std::fs::create_dir(&in_the_way).unwrap();
+        break_disk(&folder);
         pass(5_000).await;
         assert_eq!(watcher.value::<u64>("booked"), Ok(None));
-        std::fs::remove_dir(&in_the_way).unwrap();
+        mend_disk(&folder);
         pass(2_000).await;
         watcher.stop("done");
     })

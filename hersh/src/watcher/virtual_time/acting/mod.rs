@@ -2,7 +2,7 @@
 
 mod asking;
 mod attempts;
-mod chaos;
+pub(super) mod chaos;
 mod faults;
 mod lives;
 mod moments;

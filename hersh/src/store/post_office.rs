@@ -1,0 +1,240 @@
+//! The post office: applies changes of the mail, hands messages to the inbox, and tells those who wait for the end of
+//! one.
+//!
+//! ```text
+//! committed ──Arrived, SentAgain──► inbox ──► run
+//!           ──Ran, SetAside───────► whoever waits for the message
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::oneshot;
+
+use super::{KeptMessage, KeyEnd, Mail, MailChange, MessageRun};
+use crate::base::clock::Clock;
+use crate::base::sync::{Mutex, locked};
+use crate::inbox::{Inbox, Message};
+
+/// What came of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MessageEnd {
+    /// Its run is committed.
+    Ran(MessageRun),
+    /// It was set aside; what its last run failed with.
+    SetAside(Arc<str>),
+}
+
+/// Tells what came of a message, once it is known. It is dropped untold when the watcher ends before.
+pub(crate) type EndSender = oneshot::Sender<MessageEnd>;
+
+/// The mail of one watcher, with those who wait for it.
+#[derive(Debug)]
+pub(crate) struct PostOffice {
+    inbox: Arc<Inbox>,
+    clock: Clock,
+    /// Locked before what the inbox locks, never after.
+    counter: Mutex<Counter>,
+    /// True once a message has a key or somebody who waits for it. A run of a watcher that keeps nothing on disk
+    /// looks at nothing else here.
+    is_watched: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Counter {
+    mail: Mail,
+    waiters: BTreeMap<u64, Vec<EndSender>>,
+}
+
+/// A message that its sender may have sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recognised {
+    /// It is new.
+    New,
+    /// It came before, under this number.
+    Known(u64),
+    /// Another message came before under its key.
+    Reused,
+}
+
+impl PostOffice {
+    /// Returns a post office that goes on with this mail. What waits is in the inbox from now on.
+    pub(crate) fn new(inbox: Arc<Inbox>, clock: Clock, mail: Mail) -> Self {
+        for (number, message) in mail.waiting() {
+            inbox.deliver(queued(number, message, clock));
+        }
+        for (_, aside) in mail.set_aside() {
+            inbox.set_aside(aside.message.content.len());
+        }
+        inbox.number_from(mail.next());
+        Self {
+            inbox,
+            clock,
+            is_watched: AtomicBool::new(mail.saved().is_some()),
+            counter: Mutex::new(Counter {
+                mail,
+                waiters: BTreeMap::new(),
+            }),
+        }
+    }
+
+    /// Calls `look` with the mail.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Mail) -> T) -> T {
+        look(&locked(&self.counter).mail)
+    }
+
+    /// Returns whether changes of messages concern anybody, of a watcher that keeps nothing on disk.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a message came before under the key of this one.
+    pub(crate) fn knows(&self, message: &KeptMessage) -> bool {
+        let Some(key) = &message.key else {
+            return false;
+        };
+        locked(&self.counter).mail.keys().get(key).is_some()
+    }
+
+    /// Gives back the room of a message that is queued now, or is not to be.
+    pub(crate) fn give_back(&self, content: &str) {
+        self.inbox.give_back(content);
+    }
+
+    /// Returns whether a message came before. Whoever sent it waits for that one then.
+    pub(crate) fn recognise(
+        &self,
+        message: &KeptMessage,
+        waiter: &mut Option<EndSender>,
+    ) -> Recognised {
+        let Some(key) = &message.key else {
+            return Recognised::New;
+        };
+        let mut counter = locked(&self.counter);
+        let Some(known) = counter.mail.keys().get(key) else {
+            return Recognised::New;
+        };
+        if !known.is_of(&message.content) {
+            return Recognised::Reused;
+        }
+        let (number, end) = (known.number, known.end.clone());
+        if let Some(waiter) = waiter.take() {
+            match end {
+                KeyEnd::Waiting => counter.waiters.entry(number).or_default().push(waiter),
+                KeyEnd::Ran(run) => drop(waiter.send(MessageEnd::Ran(run))),
+                KeyEnd::SetAside(reason) => drop(waiter.send(MessageEnd::SetAside(reason))),
+            }
+        }
+        Recognised::Known(number)
+    }
+
+    /// Notes who waits for a message that is about to arrive.
+    pub(crate) fn wait(&self, number: u64, waiter: EndSender) {
+        let mut counter = locked(&self.counter);
+        counter.waiters.entry(number).or_default().push(waiter);
+    }
+
+    /// Accepts a message in memory, with its key and whoever waits for it.
+    ///
+    /// # Errors
+    /// Why the inbox did not take it.
+    pub(crate) fn accept_in_memory(
+        &self,
+        message: KeptMessage,
+        waiter: Option<EndSender>,
+    ) -> Result<u64, crate::SendError> {
+        let mut counter = locked(&self.counter);
+        // Before the inbox has it: its run may end before this function does, and waits for the lock then.
+        self.is_watched.store(true, Ordering::Relaxed);
+        let number = self
+            .inbox
+            .push_message(message.content.clone(), message.at_ms)?;
+        counter.mail.apply(MailChange::Arrived(number, message));
+        if let Some(waiter) = waiter {
+            counter.waiters.entry(number).or_default().push(waiter);
+        }
+        Ok(number)
+    }
+
+    /// Applies changes that are committed. What arrived is handed to the inbox.
+    pub(crate) fn apply(&self, changes: Vec<MailChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut counter = locked(&self.counter);
+        for change in changes {
+            counter.apply(change, &self.inbox, self.clock);
+        }
+    }
+
+    /// Applies changes of messages that the inbox has already.
+    pub(crate) fn apply_in_memory(&self, changes: Vec<MailChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut counter = locked(&self.counter);
+        for change in changes {
+            match change {
+                MailChange::Arrived(..) => counter.mail.apply(change),
+                MailChange::Ran(..)
+                | MailChange::SetAside(..)
+                | MailChange::SentAgain(_)
+                | MailChange::Dropped(_) => counter.apply(change, &self.inbox, self.clock),
+            }
+        }
+    }
+
+    /// Hands a message to the inbox that could not be kept. It has no number, so that its run ends no other one.
+    pub(crate) fn deliver_unkept(&self, message: &KeptMessage) {
+        self.inbox.deliver(queued(0, message, self.clock));
+    }
+
+    /// Forgets those who wait, because the watcher is over: they learn that they wait in vain.
+    pub(crate) fn close(&self) {
+        locked(&self.counter).waiters.clear();
+    }
+}
+
+impl Counter {
+    fn apply(&mut self, change: MailChange, inbox: &Inbox, clock: Clock) {
+        match &change {
+            MailChange::Arrived(number, message) => inbox.deliver(queued(*number, message, clock)),
+            MailChange::Ran(number, run) => self.tell(*number, &MessageEnd::Ran(run.clone())),
+            MailChange::SetAside(number, reason) => {
+                if let Some(message) = self.mail.get_waiting(*number) {
+                    inbox.set_aside(message.content.len());
+                }
+                self.tell(*number, &MessageEnd::SetAside(reason.clone()));
+            }
+            MailChange::SentAgain(number) => {
+                if let Some(aside) = self.mail.get_set_aside(*number) {
+                    inbox.take_back(aside.message.content.len());
+                    inbox.deliver(queued(*number, &aside.message, clock));
+                }
+            }
+            MailChange::Dropped(number) => {
+                if let Some(aside) = self.mail.get_set_aside(*number) {
+                    inbox.take_back(aside.message.content.len());
+                }
+            }
+        }
+        self.mail.apply(change);
+    }
+
+    fn tell(&mut self, number: u64, end: &MessageEnd) {
+        for waiter in self.waiters.remove(&number).into_iter().flatten() {
+            // Whoever waited may have gone.
+            let _ = waiter.send(end.clone());
+        }
+    }
+}
+
+fn queued(number: u64, message: &KeptMessage, clock: Clock) -> Message {
+    Message {
+        number,
+        content: message.content.clone(),
+        at_ms: message.at_ms,
+        queued_at_ms: clock.now_ms(),
+    }
+}

@@ -1,0 +1,537 @@
+//! The folder of one watcher: a snapshot of what it keeps, and a log of the commits since.
+//!
+//! ```text
+//! context.json ──names──► context.0.log or context.1.log: commit │ commit │ commit …
+//! ```
+//! The log grows by a frame a commit, until it is longer than the snapshot: then a new snapshot names the other
+//! file. Neither is changed but at its end, so that a crash at any byte leaves what was committed. At a clean end
+//! the snapshot stands alone.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::commit::{Commit, read_commits};
+use super::snapshot::{self, LogName};
+use super::{Kept, put};
+use crate::StartError;
+
+const FILE: &str = "context.json";
+const TEMPORARY: &str = "context.json.new";
+const LOGS: [&str; 2] = ["context.0.log", "context.1.log"];
+const LOCK: &str = "context.lock";
+/// While this is there, nothing can be written.
+#[cfg(test)]
+pub(crate) const FAILS: &str = "broken-disk";
+/// The bytes that every log begins with, before its id.
+const MAGIC: &str = "hersh commits 1 ";
+/// The length from which on a log that is longer than its snapshot is given up for a new one, bytes.
+const LOG_LEAST_BYTES: usize = 1024 * 1024;
+
+/// The folder where one watcher keeps its context. The folder is locked while this value lives.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    /// Told from those of other lives by where it begins.
+    next_log_id: u64,
+    named: Named,
+    /// The log that commits are added to; `None` until a snapshot of this life names it.
+    log: Option<Log>,
+    /// The lock file. It holds the lock until it is dropped.
+    _lock: File,
+}
+
+/// Which log the snapshot on disk names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    /// None: the snapshot, if there is one, says all.
+    Nothing,
+    /// One of the two files.
+    File(u8),
+}
+
+#[derive(Debug)]
+struct Log {
+    file: File,
+    /// The bytes of it that are committed.
+    bytes: u64,
+    bytes_max: u64,
+}
+
+/// How well something was saved.
+#[derive(Clone, Debug)]
+pub(crate) enum SaveResult {
+    /// It survives a power cut.
+    Synced,
+    /// It survives the end of the process, but a power cut may bring the old state back: the folder could not be
+    /// synced.
+    Unsynced(Arc<str>),
+}
+
+impl StateDir {
+    /// Opens the folder and reads what it holds; nothing is an empty context. The ids of the effects of this life
+    /// begin with `space`.
+    ///
+    /// # Errors
+    /// [`StartError::StateDir`] when the folder cannot be used, [`StartError::StateDirBusy`] when
+    /// another watcher uses it, [`StartError::Snapshot`] when a file cannot be understood: it
+    /// is left as it is, because starting empty would lose what it holds.
+    pub(crate) fn open(path: &Path, space: u64) -> Result<(Self, Kept), StartError> {
+        let failed = |error: io::Error| StartError::StateDir {
+            path: path.into(),
+            error: error.to_string(),
+        };
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = private()
+            .create(true)
+            .truncate(false)
+            .open(path.join(LOCK))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StartError::StateDirBusy { path: path.into() });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let (kept, log) = read(path, space)?;
+        let directory = Self {
+            path: path.into(),
+            next_log_id: space,
+            named: log.map_or(Named::Nothing, |log| Named::File(log.file)),
+            log: None,
+            _lock: lock,
+        };
+        Ok((directory, kept))
+    }
+
+    /// Adds a commit, or several, as frames; `before` is what the folder holds before them.
+    ///
+    /// # Errors
+    /// The error of the file system. What the folder held still stands, and the next call begins a new log: what a
+    /// failed write or sync left in the old one must not come back behind commits that followed it.
+    pub(crate) fn add(
+        &mut self,
+        commits: &[&Commit],
+        frames: &[u8],
+        before: impl FnOnce() -> Kept,
+    ) -> io::Result<SaveResult> {
+        #[cfg(test)]
+        self.fail_as_told()?;
+        drop(self.log.take_if(|log| log.bytes >= log.bytes_max));
+        let Some(log) = &mut self.log else {
+            let mut kept = before();
+            kept.apply(commits);
+            return self.begin_log(&kept);
+        };
+        let written = log
+            .file
+            .write_all(frames)
+            .and_then(|()| log.file.sync_data());
+        match written {
+            Ok(()) => {
+                log.bytes += frames.len() as u64;
+                Ok(SaveResult::Synced)
+            }
+            Err(error) => {
+                // If this fails too, a crash before the next commit may bring these commits back. So may one in
+                // the middle of any write.
+                let _ = log.file.set_len(log.bytes);
+                self.log = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes one snapshot that stands alone, if commits stand in a log.
+    ///
+    /// # Errors
+    /// The error of the file system; snapshot and log still stand.
+    pub(crate) fn fold(&mut self, kept: &Kept) -> io::Result<()> {
+        if self.named == Named::Nothing {
+            return Ok(());
+        }
+        self.log = None;
+        self.save(kept, None)?;
+        for log in LOGS {
+            remove(&self.path.join(log))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a snapshot and begins the log that it names.
+    fn begin_log(&mut self, kept: &Kept) -> io::Result<SaveResult> {
+        let number = match self.named {
+            Named::Nothing | Named::File(1..) => 0,
+            Named::File(0) => 1,
+        };
+        let name = LogName {
+            file: number,
+            id: format!("{:016x}", self.next_log_id),
+        };
+        self.next_log_id = self.next_log_id.wrapping_add(1);
+        let path = self.path.join(LOGS[usize::from(number)]);
+        remove(&path)?;
+        let mut file = private().create_new(true).append(true).open(&path)?;
+        let head = head(&name.id);
+        file.write_all(head.as_bytes())?;
+        file.sync_all()?;
+        // The name of the log has to be on disk before a snapshot names it.
+        self.sync_folder()?;
+        let (result, snapshot_bytes) = self.save(kept, Some(name))?;
+        self.log = Some(Log {
+            file,
+            bytes: head.len() as u64,
+            bytes_max: snapshot_bytes.max(LOG_LEAST_BYTES) as u64,
+        });
+        Ok(result)
+    }
+
+    /// Replaces the snapshot. Returns its size in bytes too.
+    fn save(&mut self, kept: &Kept, log: Option<LogName>) -> io::Result<(SaveResult, usize)> {
+        let temporary = self.path.join(TEMPORARY);
+        // The next temporary file is our own, whatever somebody had put there.
+        remove(&temporary)?;
+        let named = log
+            .as_ref()
+            .map_or(Named::Nothing, |log| Named::File(log.file));
+        let bytes = snapshot::encode(kept, log)?;
+        let mut file = private().create_new(true).open(&temporary)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&temporary, self.path.join(FILE))?;
+        self.named = named;
+        // The new snapshot stands already: if the run counted as failed, its work would be done twice.
+        let synced = self.sync_folder();
+        let result = synced.map_or_else(
+            |error| SaveResult::Unsynced(error.to_string().into()),
+            |()| SaveResult::Synced,
+        );
+        Ok((result, bytes.len()))
+    }
+
+    /// Fails as a disk does, while a test says so.
+    #[cfg(test)]
+    fn fail_as_told(&self) -> io::Result<()> {
+        match self.path.join(FAILS).exists() {
+            true => Err(io::Error::other("the test broke the disk")),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns what a folder holds that may be in use.
+    #[cfg(test)]
+    pub(crate) fn look(path: &Path) -> Kept {
+        read(path, 0).unwrap().0
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        File::open(&self.path).and_then(|folder| folder.sync_all())
+    }
+}
+
+impl Kept {
+    /// Applies commits.
+    fn apply(&mut self, commits: &[&Commit]) {
+        for commit in commits {
+            for (key, json) in commit.values.iter().cloned() {
+                put(&mut self.values, key, json);
+            }
+            for change in commit.effects.iter().cloned() {
+                self.ledger.apply(change);
+            }
+            for change in commit.mail.iter().cloned() {
+                self.mail.apply(change);
+            }
+        }
+    }
+}
+
+/// Reads what a folder holds.
+fn read(path: &Path, space: u64) -> Result<(Kept, Option<LogName>), StartError> {
+    let unreadable = |file: &str, error: &dyn std::fmt::Display| StartError::Snapshot {
+        path: path.join(file),
+        message: error.to_string(),
+    };
+    let (mut kept, log) = match fs::read(path.join(FILE)) {
+        Ok(bytes) => {
+            snapshot::decode(&bytes, space).map_err(|message| unreadable(FILE, &message))?
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok((Kept::nothing(space), None));
+        }
+        Err(error) => {
+            return Err(StartError::StateDir {
+                path: path.into(),
+                error: error.to_string(),
+            });
+        }
+    };
+    let Some(name) = log else {
+        return Ok((kept, None));
+    };
+    let Some(file) = LOGS.get(usize::from(name.file)) else {
+        let message = format!("it names log {}, there are 0 and 1", name.file);
+        return Err(unreadable(FILE, &message));
+    };
+    let bytes = fs::read(path.join(file)).map_err(|error| unreadable(file, &error))?;
+    let Some(frames) = bytes.strip_prefix(head(&name.id).as_bytes()) else {
+        let message = format!("it is not the log that {FILE} goes on with");
+        return Err(unreadable(file, &message));
+    };
+    let commits = read_commits(frames).map_err(|message| unreadable(file, &message))?;
+    kept.apply(&commits.iter().collect::<Vec<_>>());
+    Ok((kept, Some(name)))
+}
+
+fn head(id: &str) -> String {
+    format!("{MAGIC}{id}\n")
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Returns options for files that only their owner may read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+    use crate::store::{LedgerChange, OpenEffect, Progress, Values};
+
+    fn set(key: &str, json: &str) -> Commit {
+        Commit {
+            values: vec![(key.into(), Some(json.into()))],
+            ..Commit::default()
+        }
+    }
+
+    /// A folder with what it holds in memory.
+    struct Opened {
+        state: StateDir,
+        kept: Kept,
+    }
+
+    impl Opened {
+        fn new(path: &Path) -> Self {
+            let (state, kept) = StateDir::open(path, 7).unwrap();
+            Self { state, kept }
+        }
+
+        fn add(&mut self, commit: &Commit) -> io::Result<SaveResult> {
+            let mut frames = Vec::new();
+            commit.append_to(&mut frames).unwrap();
+            let result = self.state.add(&[commit], &frames, || self.kept.clone())?;
+            self.kept.apply(&[commit]);
+            Ok(result)
+        }
+    }
+
+    fn values(path: &Path) -> Values {
+        StateDir::open(path, 7).unwrap().1.values
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Values {
+        let pair = |(key, json): &(&str, &str)| (Arc::from(*key), Arc::from(*json));
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn commits_are_read_back_and_a_clean_end_leaves_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut opened = Opened::new(folder.path());
+        opened.add(&set("a", "1")).unwrap();
+        opened
+            .add(&set("big", "340282366920938463463374607431768211455"))
+            .unwrap();
+        opened.add(&set("a", "2")).unwrap();
+        let kept = opened.kept.clone();
+        drop(opened);
+        let mut again = Opened::new(folder.path());
+        assert_eq!(again.kept, kept);
+        again.state.fold(&kept).unwrap();
+        drop(again);
+        let mut files: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        assert_eq!(files, [FILE, LOCK]);
+        assert_eq!(values(folder.path()), kept.values);
+    }
+
+    #[test]
+    fn a_crash_at_any_byte_leaves_what_was_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut opened = Opened::new(folder.path());
+        opened.add(&set("a", "1")).unwrap();
+        let log = folder.path().join(LOGS[0]);
+        let before = fs::read(&log).unwrap().len();
+        opened.add(&set("a", "2")).unwrap();
+        drop(opened);
+        let whole = fs::read(&log).unwrap();
+        for end in before..=whole.len() {
+            fs::write(&log, &whole[..end]).unwrap();
+            let expected = if end == whole.len() { "2" } else { "1" };
+            assert_eq!(values(folder.path()), pairs(&[("a", expected)]), "{end}");
+        }
+        // A snapshot that was never wholly written.
+        let next = fs::read(folder.path().join(FILE)).unwrap();
+        for end in 0..=next.len() {
+            fs::write(folder.path().join(TEMPORARY), &next[..end]).unwrap();
+            fs::write(folder.path().join(LOGS[1]), &whole[..end.min(40)]).unwrap();
+            assert_eq!(values(folder.path()), pairs(&[("a", "2")]), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_long_log_gives_way_to_a_snapshot_and_the_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut opened = Opened::new(folder.path());
+        let long = format!("\"{}\"", "x".repeat(100_000));
+        let mut sizes = Vec::new();
+        for n in 0..40 {
+            opened.add(&set("long", &long)).unwrap();
+            opened.add(&set("n", &n.to_string())).unwrap();
+            let size = |file: &str| fs::metadata(folder.path().join(file)).map_or(0, |it| it.len());
+            sizes.push(LOGS.map(size));
+        }
+        let most = sizes.iter().flatten().max().unwrap();
+        assert!(*most < 2 * LOG_LEAST_BYTES as u64, "{sizes:?}");
+        assert!(sizes.iter().all(|[first, _]| *first > 0));
+        assert!(sizes.iter().any(|[_, second]| *second > 1_000_000));
+        let kept = opened.kept.clone();
+        drop(opened);
+        assert_eq!(values(folder.path()), kept.values);
+    }
+
+    #[test]
+    fn its_files_are_private_and_no_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "mine").unwrap();
+        let mut opened = Opened::new(folder.path());
+        symlink(&elsewhere, folder.path().join(TEMPORARY)).unwrap();
+        symlink(&elsewhere, folder.path().join(LOGS[0])).unwrap();
+        opened.add(&set("a", "1")).unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
+        for file in [FILE, LOGS[0]] {
+            let metadata = fs::symlink_metadata(folder.path().join(file)).unwrap();
+            assert_eq!(
+                metadata.permissions().mode() & 0o177_777,
+                0o100_600,
+                "{file}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_serves_one_watcher_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = StateDir::open(folder.path(), 7).unwrap();
+        let second = StateDir::open(folder.path(), 7).unwrap_err();
+        assert!(matches!(second, StartError::StateDirBusy { .. }));
+        drop(first);
+        StateDir::open(folder.path(), 7).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        let log = r#"{"version":3,"values":{},"log":{"file":0,"id":"x"}}"#;
+        for damaged in [
+            "",
+            "{\"version\":1,\"val",
+            "{\"version\":9,\"values\":{}}",
+            log,
+        ] {
+            fs::write(&file, damaged).unwrap();
+            let error = StateDir::open(folder.path(), 7).unwrap_err();
+            assert!(matches!(error, StartError::Snapshot { .. }), "{error}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), damaged);
+        }
+        // The log of another snapshot.
+        fs::write(folder.path().join(LOGS[0]), head("y")).unwrap();
+        let error = StateDir::open(folder.path(), 7).unwrap_err().to_string();
+        assert!(
+            error.contains("context.0.log: it is not the log"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_write_that_failed_never_comes_back_behind_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut opened = Opened::new(folder.path());
+        opened.add(&set("a", "1")).unwrap();
+        // A file that is open for reading alone takes no byte, even of root.
+        let path = folder.path().join(LOGS[0]);
+        let log = opened.state.log.as_mut().unwrap();
+        log.file = File::open(&path).unwrap();
+        assert!(opened.add(&set("a", "2")).is_err());
+        // A folder in the way of the temporary file fails even for root.
+        fs::create_dir(folder.path().join(TEMPORARY)).unwrap();
+        assert!(opened.add(&set("b", "3")).is_err());
+        fs::remove_dir(folder.path().join(TEMPORARY)).unwrap();
+        assert_eq!(
+            read(folder.path(), 7).unwrap().0.values,
+            pairs(&[("a", "1")])
+        );
+        opened.add(&set("b", "4")).unwrap();
+        opened.add(&set("c", "5")).unwrap();
+        drop(opened);
+        let expected = [("a", "1"), ("b", "4"), ("c", "5")];
+        assert_eq!(values(folder.path()), pairs(&expected));
+    }
+
+    #[test]
+    fn effects_are_read_back_and_each_life_has_ids_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut opened = Opened::new(folder.path());
+        let mut effect = OpenEffect {
+            space: 7,
+            effect: "orders".into(),
+            key: Some("btc".into()),
+            input: r#"{"price":0.1,"text":"\"quoted\""}"#.into(),
+            asked_at_ms: 1,
+            once: true,
+            cancelled: false,
+            progress: Progress::Waiting,
+        };
+        let id = opened.kept.ledger.outline().ask(&effect).unwrap();
+        let asked = LedgerChange::Asked(id.number, effect.clone());
+        let commit = Commit {
+            effects: vec![asked],
+            ..Commit::default()
+        };
+        opened.add(&commit).unwrap();
+        drop(opened);
+        let text = fs::read_to_string(folder.path().join(FILE)).unwrap();
+        assert!(
+            text.contains(&*effect.input),
+            "inputs stand there as they are: {text}"
+        );
+        let (_state, kept) = StateDir::open(folder.path(), 8).unwrap();
+        assert_eq!(kept.ledger.get(1), Some(&effect));
+        assert_eq!(kept.ledger.number(id), Some(1));
+        effect.space = 8;
+        assert_eq!(
+            kept.ledger.outline().ask(&effect).unwrap().to_string(),
+            "0000000000000008-2"
+        );
+    }
+}
