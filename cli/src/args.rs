@@ -8,6 +8,7 @@ use hersh_host::EngineSocket;
 use crate::{
     account_args::{TokenTask, UserTask},
     build_options::BuildOptions,
+    message_args::{InboxOptions, SendOptions},
     setting_flags::SettingFlags,
 };
 
@@ -130,16 +131,9 @@ pub(crate) enum Task {
         program: String,
     },
     /// Send a message to a program's watcher, which has POST /watcher/message for that.
-    Send {
-        /// The program's name.
-        program: String,
-        /// The message; it may begin with a dash. Several words are joined by blanks.
-        #[arg(allow_hyphen_values = true)]
-        message: String,
-        /// More words.
-        #[arg(allow_negative_numbers = true, hide = true)]
-        more: Vec<String>,
-    },
+    Send(SendOptions),
+    /// Show the messages that a watcher set aside because all their runs failed; send them again, or drop them.
+    Inbox(InboxOptions),
     /// Copy what a program keeps in /state.
     State {
         #[command(subcommand)]

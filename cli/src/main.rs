@@ -12,6 +12,7 @@ mod client;
 mod commands;
 mod connect;
 mod failure;
+mod message_args;
 mod output;
 mod setting_flags;
 mod token;
@@ -77,14 +78,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Task::Rm(command) => commands::remove::remove(&client()?, &command, output).await,
             Task::Logs(options) => commands::logs::show(&client()?, options, output).await,
             Task::Events { program } => commands::events::show(&client()?, &program, output).await,
-            Task::Send {
-                program,
-                message,
-                more,
-            } => {
-                let message = [&[message], more.as_slice()].concat().join(" ");
-                commands::watcher::send(&client()?, &program, &message, output).await
-            }
+            Task::Send(options) => commands::inbox::send(&client()?, options, output).await,
+            Task::Inbox(options) => commands::inbox::inbox(&client()?, &options, output).await,
             Task::State { task } => commands::state::state(&client()?, task, output).await,
             Task::User { task } => commands::accounts::user(&client()?, task, output).await,
             Task::Token { task } => commands::accounts::token(&client()?, task, output).await,
@@ -107,8 +102,8 @@ async fn vars(
     set: Option<&str>,
     output: Output,
 ) -> Result<(), Failure> {
-    let set = set.map(commands::context::Change::set);
-    let remove = remove.map(commands::context::Change::Remove);
+    let set = set.map(commands::context::set);
+    let remove = remove.map(hersh::ContextChange::Remove);
     match set.transpose()?.or(remove) {
         Some(change) => commands::context::change(client, program, change, output).await,
         None => commands::watcher::vars(client, program, output).await,

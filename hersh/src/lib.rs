@@ -164,5 +164,7 @@ pub use shared::{
     Status,
 };
 pub use sources::Tick;
-pub use store::{EffectId, EffectIdError};
+pub use store::{
+    CONTEXT_FILES, ContextChange, ContextChangeError, EffectId, EffectIdError, change_context,
+};
 pub use watcher::{Answer, AskError, Builder, Watcher, compare, main, replay};

@@ -96,6 +96,34 @@ fn accepted_is_run_once_in_each_senders_order_over_400_ends() {
     assert!(all > 500 && again > 50);
 }
 
+#[test]
+fn a_message_that_ends_the_process_each_time_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("api.sock");
+    let senders = Senders::default();
+    let mut child = start(folder.path());
+    senders.begin_life(&socket);
+    // The process may end before the answer is written.
+    let _ = post(&socket, "die", None);
+    let mut lives = 1;
+    // The run of the first life is noted nowhere, those of the next three are.
+    while !child.wait().unwrap().success() {
+        lives += 1;
+        child = start(folder.path());
+        if lives == 5 {
+            senders.begin_life(&socket);
+            post(&socket, "end", None).expect("the watcher lives");
+        }
+    }
+    assert_eq!(lives, 5);
+    let kept = std::fs::read(folder.path().join("state/context.json")).unwrap();
+    let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+    let aside = &kept["mail"]["set_aside"]["1"];
+    assert_eq!(aside["message"]["content"], "die", "{kept}");
+    let reason = "the watcher ended 3 times in the middle of its run";
+    assert_eq!(aside["reason"], reason);
+}
+
 impl Senders {
     /// Sends numbered messages until it is over, each until it is acknowledged. Returns the last number.
     fn send(&self, sender: usize, socket: &Path) -> u64 {
@@ -188,6 +216,9 @@ async fn run(cx: &mut Context, random: &mut SplitMix64) -> Result {
     };
     if &*message == "end" {
         return Err(hersh::Control::stop("all is said").into());
+    }
+    if &*message == "die" {
+        std::process::abort();
     }
     let (sender, number) = message.split_once(' ').ok_or(Error::msg("no message"))?;
     let (key, number) = (format!("sender {sender}"), number.parse::<u64>()?);

@@ -12,6 +12,7 @@ pub(crate) mod events;
 mod follow;
 pub(crate) mod host;
 mod host_view;
+pub(crate) mod inbox;
 pub(crate) mod journal;
 mod liveness;
 pub(crate) mod logs;

@@ -11,36 +11,6 @@ use crate::{
     output,
 };
 
-pub(crate) async fn send(
-    client: &Client,
-    program: &str,
-    message: &str,
-    format: Output,
-) -> Result<(), Failure> {
-    let request = client
-        .request(Method::POST, &["programs", program, "watcher", "message"])
-        .json(&json!({ "content": message }));
-    let answer = client.ask_program(request).await?;
-    if answer.is_missing() {
-        return Err(Failure::Failed(format!(
-            "{program} takes no messages: 'hersh send' needs its POST /watcher/message, which answered {}",
-            answer.status
-        )));
-    }
-    if !answer.status.is_success() {
-        return Err(Failure::Failed(format!(
-            "{program} did not take the message: it answered {}: {}",
-            answer.status,
-            answer.text()
-        )));
-    }
-    let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    match format {
-        Output::Json => output::json(&told),
-        Output::Table => output::line(told["status"].as_str().unwrap_or("message sent")),
-    }
-}
-
 pub(crate) async fn vars(client: &Client, program: &str, format: Output) -> Result<(), Failure> {
     let variables = part(client, program, "varState", "variables").await?;
     let context = part(client, program, "context", "context").await?;

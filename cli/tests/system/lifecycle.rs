@@ -29,10 +29,17 @@ fn the_counter_in_gvisor_keeps_its_total_across_restarts() {
     assert!(shown.contains(&url), "{url} is not in {shown}");
     let compose = host.run(&["inspect", "counter", "--compose"]);
     assert!(compose.contains("runtime: \"runsc\""), "{compose}");
-    host.run(&["send", "counter", "add 1000"]);
-    until("the message is counted", || {
-        total(&host).as_u64().unwrap_or(0) >= 1000
-    });
+    let told = host.run(&["send", "counter", "add 1000", "--wait", "--key", "thousand"]);
+    assert_eq!(told.trim(), "1000");
+    // What is sent again under its key is not added again.
+    let told = host.run(&["send", "counter", "add 1000", "--key", "thousand"]);
+    assert!(
+        told.contains("it is on disk; it came before under this key"),
+        "{told}"
+    );
+    assert_eq!(total(&host), 1000);
+    let inbox = host.run(&["-o", "json", "inbox", "counter"]);
+    assert!(inbox.contains("\"setAside\": 0"), "{inbox}");
     let before = inspected["program"]["container_id"].clone();
     host.run(&["restart", "counter"]);
     let after = host.inspect("counter");

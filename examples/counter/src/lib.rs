@@ -23,6 +23,7 @@ pub async fn counter(cx: &mut Context) -> Result {
             Ok(number) => {
                 let total = cx.update("total", |total: i64| total.saturating_add(number))?;
                 cx.log(format!("added {number}, the total is {total}"));
+                cx.reply(&total)?;
             }
             Err(_) => cx.log(format!("{number:?} is no whole number: nothing was added")),
         },

@@ -84,7 +84,7 @@ impl Running {
     fn send(&self, content: &str) {
         let body = json!({ "content": content }).to_string();
         let reply = self.call("POST", "/watcher/message", &body);
-        assert_eq!(reply, json!({ "status": "message sent" }));
+        assert_eq!(reply["status"], "message sent", "{reply}");
     }
 
     fn total(&self) -> Option<i64> {

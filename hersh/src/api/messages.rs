@@ -20,8 +20,9 @@ use crate::{Message, Receipt, SendError};
 
 /// The header that names a message, so that it counts once however often it is sent.
 const KEY: &str = "idempotency-key";
-/// The longest time that a client may wait for a run.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The longest time that a client may wait for a run: shorter than the 30 s that the host's proxy waits for an
+/// answer.
+const WAIT_MAX: Duration = Duration::from_secs(25);
 /// Most messages that are shown of a kind.
 const SHOWN: usize = 100;
 /// Most characters of a message that are shown.
@@ -96,7 +97,7 @@ struct MessageShown {
     post,
     path = "/watcher/message",
     params(
-        ("wait" = Option<String>, Query, description = "`run`: answer once its run is committed, with what it replied; after 60 s with status 202"),
+        ("wait" = Option<String>, Query, description = "`run`: answer once its run is committed, with what it replied; after 25 s with status 202"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters: a message that comes again under its key within a day is the same one"),
     ),
     request_body = MessageRequest,
@@ -328,6 +329,7 @@ fn shown((number, aside): (u64, SetAside)) -> MessageShown {
         content,
         at_ms,
         key,
+        fatal: _,
     } = message;
     MessageShown {
         number,

@@ -19,7 +19,7 @@
 //! | `GET /watcher/openapi.json` | this table as an OpenAPI document |
 //! | `GET /watcher/inbox` | `{waiting, setAside, durable, messages: [{number, content, reason, receivedAt}], timestamp}` |
 //! | `POST /watcher/message {content}` | `{status: "message sent", durable, number, repeated}`; with an `Idempotency-Key`, a message counts once |
-//! | `POST /watcher/message?wait=run {content}` | `{status: "done", durable, number, repeated, run, reply}`; 202 `waiting` after 60 s |
+//! | `POST /watcher/message?wait=run {content}` | `{status: "done", durable, number, repeated, run, reply}`; 202 `waiting` after 25 s |
 //! | `POST /watcher/inbox/{number}/again`, `/drop` | `{status}`; of a message that was set aside |
 //! | `POST /watcher/stop {reason}` | 202 `{status: "stopping"}`; the body may be left out |
 //!

@@ -64,6 +64,8 @@ pub(crate) struct Message {
     pub(crate) content: Arc<str>,
     /// When the message came in, milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
+    /// How many times its run took the process with it, of a message whose run may have ended the last life.
+    pub(crate) suspect: Option<u32>,
     /// When the message was queued, which an earlier life may have left to this one.
     pub(crate) queued_at_ms: u64,
 }
@@ -145,6 +147,7 @@ impl Inbox {
             number,
             content,
             at_ms,
+            suspect: None,
             queued_at_ms: at_ms,
         });
         drop(arrivals);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use hersh_machine::OpId;
 use tokio::time::Instant;
 
+use super::context::Suspicion;
 use super::managed::CleanupFn;
 use super::operation::drive_to_completion;
 use super::recorder::Recorder;
@@ -124,7 +125,18 @@ where
         self.cx.shared.publish_run(self.cx.run_number());
         let began = self.step_loop.stepped_at();
         let (managed, cx) = (&mut self.managed, &mut self.cx);
-        let work = async move { RunReturn::of(managed(cx).await) };
+        let work = async move {
+            match cx.suspicion() {
+                None => {}
+                Some(Suspicion::Note(change)) => {
+                    let keeper = &cx.shared.clone().keeper;
+                    // A disk that does not take it keeps no message from its run.
+                    let _ = keeper.commit(Arc::new(Commit::of_mail(change))).await;
+                }
+                Some(Suspicion::Refuse { times }) => return RunReturn::fatal(times),
+            }
+            RunReturn::of(managed(cx).await)
+        };
         let Some(returned) = drive_to_completion(&mut self.step_loop, op, work).await else {
             let outcome = match self.step_loop.abort_of(op) {
                 Some(AbortCause::Late) => RecordedOutcome::TimedOut,
@@ -230,6 +242,13 @@ where
 
     async fn clean_up(&mut self, op: OpId) {
         self.cx.shared.inbox.close();
+        if self.step_loop.crashes() {
+            // Whoever starts the watcher again would only see it crash at the same message, for ever.
+            let fatal = self.cx.fatal_message().map(Commit::of_mail);
+            fatal
+                .into_iter()
+                .for_each(|it| self.cx.shared.keeper.note(it));
+        }
         self.cx.begin_cleanup();
         if self.step_loop.ends_at_once() {
             self.desk.end();
@@ -326,7 +345,7 @@ where
 
 /// Returns what a run that failed with an error of a hook is to blame on.
 fn blame(hook: &HookError) -> Blame {
-    if matches!(hook, HookError::MessageType { .. }) {
+    if hook.is_of_message() {
         Blame::Message
     } else if hook.is_set_up() {
         Blame::SetUp

@@ -140,6 +140,20 @@ impl StepLoop {
         }
     }
 
+    /// Returns whether the watcher ends because it cannot go on.
+    pub(super) fn crashes(&self) -> bool {
+        match &self.state.phase {
+            Phase::Cleaning { ending, .. } | Phase::Ended { ending } => {
+                ending.kind == EndKind::Crashed
+            }
+            Phase::NotRun
+            | Phase::Running { .. }
+            | Phase::Saving { .. }
+            | Phase::Ready
+            | Phase::Delay { .. } => false,
+        }
+    }
+
     /// Returns when what is acted on must have ended: as long after the end was asked for, or began, as a run has.
     pub(super) fn grace_over(&self) -> Instant {
         if self.ends_at_once() {

@@ -31,7 +31,7 @@ use crate::base::clock::Clock;
 use crate::base::sync::{Mutex, locked};
 use crate::inbox::{Inbox, Var};
 use crate::journal::JournalState;
-use crate::store::{CommittedValues, Keeper, Kept, Ledger, Memory, PostOffice, StateDir};
+use crate::store::{CommittedValues, Keeper, Kept, LastEnd, Ledger, Memory, PostOffice, StateDir};
 use crate::{Ending, WatcherState};
 
 use feed::Feed;
@@ -128,10 +128,11 @@ impl Shared {
         (folder, kept): (Option<StateDir>, Kept),
     ) -> Self {
         let inbox = Arc::new(inbox);
+        let last_end = folder.as_ref().map_or(LastEnd::Well, StateDir::last_end);
         let memory = Memory {
             values: Arc::new(CommittedValues::new(kept.values)),
             ledger: Arc::new(Mutex::new(kept.ledger)),
-            post_office: Arc::new(PostOffice::new(inbox.clone(), clock, kept.mail)),
+            post_office: Arc::new(PostOffice::new(inbox.clone(), clock, kept.mail, last_end)),
         };
         Self {
             id,

@@ -163,6 +163,7 @@ impl Shared {
             content: content.clone(),
             at_ms,
             key,
+            fatal: 0,
         };
         let accepted = self.keeper.accept(Acceptance {
             message,
@@ -190,6 +191,7 @@ impl Shared {
             content,
             at_ms,
             key,
+            fatal: 0,
         };
         match self.post_office.recognise(&message, &mut waiter) {
             Recognised::New => {}

@@ -52,6 +52,7 @@ impl Commit {
         let replies = |change: &MailChange| match change {
             MailChange::Ran(_, run) => run.reply.is_some(),
             MailChange::Arrived(..)
+            | MailChange::Suspected(_)
             | MailChange::SetAside(..)
             | MailChange::SentAgain(_)
             | MailChange::Dropped(_) => true,
@@ -139,6 +140,7 @@ mod tests {
             content: "a \"quoted\"\n".into(),
             at_ms: 7,
             key: None,
+            fatal: 0,
         };
         Commit {
             values: vec![

@@ -204,6 +204,7 @@ mod tests {
             content: "m".into(),
             at_ms,
             key: Some(key.into()),
+            fatal: 0,
         };
         keys.arrived(number, &message);
     }

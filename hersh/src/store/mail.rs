@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! accepted ──Arrived──► waiting ──Ran──► forgotten, but for its key
+//!                       (Suspected: its run may end the process)
 //!                        ▲    └──SetAside──► set aside ──Dropped──► forgotten
 //!                        └─────SentAgain────────┘
 //! ```
@@ -40,6 +41,8 @@ pub(crate) struct SetAside {
 pub(crate) enum MailChange {
     /// A message was accepted.
     Arrived(u64, KeptMessage),
+    /// The run of a message begins that may have ended an earlier life, or ended this one.
+    Suspected(u64),
     /// The run of a message is committed.
     Ran(u64, MessageRun),
     /// Every run of a message failed; the reason of the last.
@@ -151,6 +154,11 @@ impl Mail {
                 self.keys.arrived(number, &message);
                 self.waiting.insert(number, message);
             }
+            MailChange::Suspected(number) => {
+                if let Some(message) = self.waiting.get_mut(&number) {
+                    message.fatal = message.fatal.saturating_add(1);
+                }
+            }
             MailChange::Ran(number, run) => {
                 self.waiting.remove(&number);
                 self.keys.ran(number, run);
@@ -162,8 +170,9 @@ impl Mail {
                 }
             }
             MailChange::SentAgain(number) => {
-                if let Some(aside) = self.set_aside.remove(&number) {
+                if let Some(mut aside) = self.set_aside.remove(&number) {
                     self.keys.sent_again(number);
+                    aside.message.fatal = 0;
                     self.waiting.insert(number, aside.message);
                 }
             }
@@ -183,6 +192,7 @@ mod tests {
             content: text.into(),
             at_ms: 7,
             key: key.map(Into::into),
+            fatal: 0,
         }
     }
 

@@ -13,6 +13,9 @@ pub(crate) struct KeptMessage {
     /// The key that its sender gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<Arc<str>>,
+    /// How many times its run began and took the process with it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) fatal: u32,
 }
 
 /// The run that a message had.
@@ -23,4 +26,12 @@ pub(crate) struct MessageRun {
     /// What the run replied, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reply: Option<Arc<str>>,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -16,6 +16,7 @@ mod keys;
 mod ledger;
 mod mail;
 mod message;
+mod offline;
 mod post_office;
 mod raw_json;
 mod snapshot;
@@ -35,6 +36,7 @@ pub(crate) use commit::Commit;
 pub use effect_id::{EffectId, EffectIdError};
 pub(crate) use keeper::Keeper;
 pub(crate) use keys::KeyEnd;
+pub use offline::{CONTEXT_FILES, ContextChange, ContextChangeError, change_context};
 
 pub(crate) use ledger::{
     Ledger, LedgerChange, LedgerOutline, LedgerSize, OpenEffect, Progress, SavedLedger,
@@ -42,7 +44,7 @@ pub(crate) use ledger::{
 };
 pub(crate) use mail::{Mail, MailChange, SetAside};
 pub(crate) use message::{KeptMessage, MessageRun};
-pub(crate) use post_office::{EndSender, MessageEnd, PostOffice, Recognised};
+pub(crate) use post_office::{EndSender, LastEnd, MessageEnd, PostOffice, Recognised};
 #[cfg(test)]
 pub(crate) use state_dir::FAILS;
 pub(crate) use state_dir::{SaveResult, StateDir};

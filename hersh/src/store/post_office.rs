@@ -47,6 +47,15 @@ struct Counter {
     waiters: BTreeMap<u64, Vec<EndSender>>,
 }
 
+/// How the last life of a watcher ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastEnd {
+    /// It left one file, or there was none.
+    Well,
+    /// In the middle: its process was killed, or the machine lost its power.
+    Cut,
+}
+
 /// A message that its sender may have sent before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Recognised {
@@ -59,10 +68,15 @@ pub(crate) enum Recognised {
 }
 
 impl PostOffice {
-    /// Returns a post office that goes on with this mail. What waits is in the inbox from now on.
-    pub(crate) fn new(inbox: Arc<Inbox>, clock: Clock, mail: Mail) -> Self {
-        for (number, message) in mail.waiting() {
-            inbox.deliver(queued(number, message, clock));
+    /// Returns a post office that goes on with this mail. What waits is in the inbox from now on. If the last life
+    /// did not end well, the run of the oldest message may have ended it.
+    pub(crate) fn new(inbox: Arc<Inbox>, clock: Clock, mail: Mail, last_end: LastEnd) -> Self {
+        for (place, (number, message)) in mail.waiting().enumerate() {
+            let is_suspect = place == 0 && (last_end == LastEnd::Cut || message.fatal > 0);
+            inbox.deliver(Message {
+                suspect: is_suspect.then_some(message.fatal),
+                ..queued(number, message, clock)
+            });
         }
         for (_, aside) in mail.set_aside() {
             inbox.set_aside(aside.message.content.len());
@@ -177,7 +191,8 @@ impl PostOffice {
         for change in changes {
             match change {
                 MailChange::Arrived(..) => counter.mail.apply(change),
-                MailChange::Ran(..)
+                MailChange::Suspected(_)
+                | MailChange::Ran(..)
                 | MailChange::SetAside(..)
                 | MailChange::SentAgain(_)
                 | MailChange::Dropped(_) => counter.apply(change, &self.inbox, self.clock),
@@ -200,6 +215,7 @@ impl Counter {
     fn apply(&mut self, change: MailChange, inbox: &Inbox, clock: Clock) {
         match &change {
             MailChange::Arrived(number, message) => inbox.deliver(queued(*number, message, clock)),
+            MailChange::Suspected(_) => {}
             MailChange::Ran(number, run) => self.tell(*number, &MessageEnd::Ran(run.clone())),
             MailChange::SetAside(number, reason) => {
                 if let Some(message) = self.mail.get_waiting(*number) {
@@ -235,6 +251,7 @@ fn queued(number: u64, message: &KeptMessage, clock: Clock) -> Message {
         number,
         content: message.content.clone(),
         at_ms: message.at_ms,
+        suspect: None,
         queued_at_ms: clock.now_ms(),
     }
 }

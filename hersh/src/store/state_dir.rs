@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 use super::commit::{Commit, read_commits};
 use super::snapshot::{self, LogName};
-use super::{Kept, put};
+use super::{Kept, LastEnd, put};
 use crate::StartError;
 
-const FILE: &str = "context.json";
+pub(super) const FILE: &str = "context.json";
 const TEMPORARY: &str = "context.json.new";
-const LOGS: [&str; 2] = ["context.0.log", "context.1.log"];
+pub(super) const LOGS: [&str; 2] = ["context.0.log", "context.1.log"];
 const LOCK: &str = "context.lock";
 /// While this is there, nothing can be written.
 #[cfg(test)]
@@ -58,6 +58,16 @@ struct Log {
     /// The bytes of it that are committed.
     bytes: u64,
     bytes_max: u64,
+}
+
+/// What the files of a folder hold, and the log that the snapshot names.
+type KeptInFiles = (Kept, Option<LogName>);
+
+/// A file that cannot be understood.
+#[derive(Debug)]
+pub(super) struct UnreadableFile {
+    pub(super) file: &'static str,
+    pub(super) problem: String,
 }
 
 /// How well something was saved.
@@ -105,6 +115,14 @@ impl StateDir {
             _lock: lock,
         };
         Ok((directory, kept))
+    }
+
+    /// Returns how the last life of the watcher ended, before this one commits anything.
+    pub(crate) fn last_end(&self) -> LastEnd {
+        match self.named {
+            Named::Nothing => LastEnd::Well,
+            Named::File(_) => LastEnd::Cut,
+        }
     }
 
     /// Adds a commit, or several, as frames; `before` is what the folder holds before them.
@@ -181,6 +199,8 @@ impl StateDir {
         // The name of the log has to be on disk before a snapshot names it.
         self.sync_folder()?;
         let (result, snapshot_bytes) = self.save(kept, Some(name))?;
+        // Nothing names it any more. If it stays, it only takes room.
+        let _ = remove(&self.path.join(LOGS[usize::from(1 - number)]));
         self.log = Some(Log {
             file,
             bytes: head.len() as u64,
@@ -251,40 +271,65 @@ impl Kept {
 }
 
 /// Reads what a folder holds.
-fn read(path: &Path, space: u64) -> Result<(Kept, Option<LogName>), StartError> {
-    let unreadable = |file: &str, error: &dyn std::fmt::Display| StartError::Snapshot {
-        path: path.join(file),
-        message: error.to_string(),
-    };
-    let (mut kept, log) = match fs::read(path.join(FILE)) {
-        Ok(bytes) => {
-            snapshot::decode(&bytes, space).map_err(|message| unreadable(FILE, &message))?
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ok((Kept::nothing(space), None));
-        }
+fn read(path: &Path, space: u64) -> Result<KeptInFiles, StartError> {
+    let mut failure = None;
+    let file = |name: &'static str| match fs::read(path.join(name)) {
+        Ok(bytes) => Some(bytes),
         Err(error) => {
-            return Err(StartError::StateDir {
-                path: path.into(),
-                error: error.to_string(),
-            });
+            if error.kind() != ErrorKind::NotFound {
+                failure = Some(error);
+            }
+            None
         }
     };
+    let files = read_files(file, space);
+    if let Some(error) = failure {
+        return Err(StartError::StateDir {
+            path: path.into(),
+            error: error.to_string(),
+        });
+    }
+    match files {
+        Ok(files) => Ok(files.unwrap_or_else(|| (Kept::nothing(space), None))),
+        Err(UnreadableFile { file, problem }) => Err(StartError::Snapshot {
+            path: path.join(file),
+            message: problem,
+        }),
+    }
+}
+
+/// Reads what these files hold; `None` without a snapshot.
+///
+/// # Errors
+/// The file that cannot be understood, and what is wrong with it.
+pub(super) fn read_files(
+    mut file: impl FnMut(&'static str) -> Option<Vec<u8>>,
+    space: u64,
+) -> Result<Option<KeptInFiles>, UnreadableFile> {
+    let unreadable = |file, problem| UnreadableFile { file, problem };
+    let Some(bytes) = file(FILE) else {
+        return Ok(None);
+    };
+    let (mut kept, log) =
+        snapshot::decode(&bytes, space).map_err(|problem| unreadable(FILE, problem))?;
     let Some(name) = log else {
-        return Ok((kept, None));
+        return Ok(Some((kept, None)));
     };
-    let Some(file) = LOGS.get(usize::from(name.file)) else {
-        let message = format!("it names log {}, there are 0 and 1", name.file);
-        return Err(unreadable(FILE, &message));
+    let Some(log) = LOGS.get(usize::from(name.file)) else {
+        let problem = format!("it names log {}, there are 0 and 1", name.file);
+        return Err(unreadable(FILE, problem));
     };
-    let bytes = fs::read(path.join(file)).map_err(|error| unreadable(file, &error))?;
+    let Some(bytes) = file(log) else {
+        let problem = format!("it is missing, and {FILE} goes on with it: put it back");
+        return Err(unreadable(log, problem));
+    };
     let Some(frames) = bytes.strip_prefix(head(&name.id).as_bytes()) else {
-        let message = format!("it is not the log that {FILE} goes on with");
-        return Err(unreadable(file, &message));
+        let problem = format!("it is not the log that {FILE} goes on with");
+        return Err(unreadable(log, problem));
     };
-    let commits = read_commits(frames).map_err(|message| unreadable(file, &message))?;
+    let commits = read_commits(frames).map_err(|problem| unreadable(log, problem))?;
     kept.apply(&commits.iter().collect::<Vec<_>>());
-    Ok((kept, Some(name)))
+    Ok(Some((kept, Some(name))))
 }
 
 fn head(id: &str) -> String {
@@ -411,7 +456,8 @@ mod tests {
         }
         let most = sizes.iter().flatten().max().unwrap();
         assert!(*most < 2 * LOG_LEAST_BYTES as u64, "{sizes:?}");
-        assert!(sizes.iter().all(|[first, _]| *first > 0));
+        let is_one = |[first, second]: &[u64; 2]| (*first == 0) != (*second == 0);
+        assert!(sizes.iter().all(is_one), "{sizes:?}");
         assert!(sizes.iter().any(|[_, second]| *second > 1_000_000));
         let kept = opened.kept.clone();
         drop(opened);

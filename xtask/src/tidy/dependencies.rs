@@ -95,6 +95,7 @@ const OURS: [(&str, &[&str]); 13] = [
     (
         "hersh-cli",
         &[
+            "hersh",
             "hersh-base",
             "hersh-host",
             "hersh-journal",

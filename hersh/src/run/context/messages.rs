@@ -8,6 +8,22 @@ use super::Context;
 use crate::store::{MailChange, MessageRun};
 use crate::{HookError, REPLY_LIMIT_BYTES};
 
+/// How many times a message may take the process with it before it is set aside; beside the first time, which nobody
+/// noted.
+const FATAL_LIMIT: u32 = 3;
+
+/// What is known of a message whose run may have ended the last life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Suspicion {
+    /// Its run begins once this is on disk.
+    Note(MailChange),
+    /// It has no other run.
+    Refuse {
+        /// How many times its run was noted and took the process with it.
+        times: u32,
+    },
+}
+
 impl Context {
     /// Returns the message that caused this run, if one did. Each message has exactly one run that counts: a
     /// failed run's message comes again in the retry. After [`Recovery::max_consecutive_failures`] failures it is
@@ -114,6 +130,28 @@ impl Context {
         Some(MailChange::Ran(message.number, run))
     }
 
+    /// Returns what is to be noted before this run: its message may have ended an earlier life of the watcher.
+    pub(crate) fn suspicion(&self) -> Option<Suspicion> {
+        let message = self.intake.message.as_ref()?;
+        let times = message.suspect?;
+        let number = message.number;
+        Some(match times {
+            0..FATAL_LIMIT => Suspicion::Note(MailChange::Suspected(number)),
+            FATAL_LIMIT.. => Suspicion::Refuse { times },
+        })
+    }
+
+    /// Returns what a crash of the watcher says of the message of its last run, if that has not counted.
+    pub(crate) fn fatal_message(&self) -> Option<MailChange> {
+        let message = self.intake.message.as_ref().filter(|_| !self.counts)?;
+        // That of a suspect was noted before its run.
+        let message = Some(message).filter(|message| message.suspect.is_none())?;
+        self.shared
+            .keeper
+            .is_durable()
+            .then_some(MailChange::Suspected(message.number))
+    }
+
     /// Returns what a commit says of the message of the run that failed, which has no other run.
     pub(crate) fn set_aside(&mut self, reason: Arc<str>) -> Vec<MailChange> {
         let Some(message) = self.intake.message.take() else {
@@ -128,6 +166,7 @@ impl Context {
             content: message.content,
             at_ms: message.at_ms,
             key: None,
+            fatal: 0,
         };
         vec![MailChange::Arrived(message.number, kept), aside]
     }

@@ -111,6 +111,7 @@ impl Context {
             number: recorded.run,
             content: content.into(),
             at_ms: recorded.now_ns / 1_000_000,
+            suspect: None,
             queued_at_ms: recorded.now_ns / 1_000_000,
         });
         let settled = recorded.acts.settled.as_ref();

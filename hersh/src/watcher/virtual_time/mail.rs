@@ -8,7 +8,7 @@ use hersh_machine::SplitMix64;
 use super::acting::chaos::expect_panics;
 use super::*;
 use crate::store::StateDir;
-use crate::{Control, Message, Recovery, replay};
+use crate::{Control, EndKind, Message, Recovery, replay};
 
 const SEEDS: u64 = 400;
 
@@ -261,4 +261,32 @@ async fn a_message_that_the_disk_does_not_take_is_refused_whole() {
     })
     .await;
     assert_eq!(&*StateDir::look(folder.path()).values["seen"], "[2]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_crashes_the_watcher_is_set_aside_in_the_end() {
+    let folder = folder();
+    let mut endings = Vec::new();
+    for life in 0..6 {
+        let managed = async |cx: &mut Context| -> crate::Result {
+            match cx.message().as_deref() {
+                Some("crash") => Err(Control::crash("as told").into()),
+                Some(_) | None => Ok(()),
+            }
+        };
+        let ending = play(builder(&folder), managed, async |watcher| {
+            if life == 0 {
+                watcher.deliver("crash").await.unwrap();
+                watcher.deliver("another").await.unwrap();
+            }
+            pass(1_000).await;
+            watcher.stop("done");
+        })
+        .await;
+        endings.push(ending.kind);
+    }
+    assert_eq!(endings[..3], [EndKind::Crashed; 3]);
+    assert_eq!(endings[4..], [EndKind::Stopped; 2], "{endings:?}");
+    let mail = StateDir::look(folder.path()).mail;
+    assert_eq!((mail.waiting().count(), mail.set_aside().count()), (0, 1));
 }
