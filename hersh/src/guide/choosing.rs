@@ -2,7 +2,7 @@
 //!
 //! | you have | use |
 //! |---|---|
-//! | commands from people or programs, none may be lost | [`Context::message`] |
+//! | commands from people or programs, none may be lost | [`Context::message`], or [`Context::message_as`] for JSON; [`Context::reply`] answers |
 //! | something to ask again and again: an HTTP API, a file, a database | [`Context::watch_call`] |
 //! | the same, but only some answers matter, or each must be counted | [`Context::watch_fold`] |
 //! | something that pushes: a socket, a channel, a subscription | [`Context::watch_flow`] |

@@ -13,15 +13,27 @@
 //!
 //! # Messages
 //!
-//! - **No loss, no merging.** A message that [`crate::Watcher::send`] took has exactly one run,
-//!   whether that run succeeds or fails. Messages are lost only if they still wait when the watcher
-//!   ends or the process dies; their number is in the log's last line. A run that failed is tried
-//!   again *without* its message, and without the changes that woke it: keep what must not be lost
-//!   in the durable context first. Once an end is asked for, further messages are refused.
-//! - **Order.** First in, first out; the messages of one sender keep their order.
+//! - **With a state folder, accepted is on disk.** Status 200 of `POST /watcher/message`, and a return of
+//!   [`crate::Watcher::deliver`], mean that the message is synced. It waits there over restarts, and is gone with
+//!   the commit of its run: it ran if, and only if, that run was committed. What [`crate::Watcher::send`] took is
+//!   on disk soon after; so is the note that a run took its message and changed nothing, because that run may happen
+//!   again.
+//! - **Without one it is in memory**, which the answer says (`"durable": false`), and lost with the process; the
+//!   number of those lost is in the log's last line.
+//! - **One run that counts.** A failed run's message comes again in the retry. When the tries are used up it is set
+//!   aside with the reason, and the others go on: `GET /watcher/inbox` and `hersh inbox NAME` show it, and send
+//!   it again or drop it. So is a message that took the process with it four times, or that is no
+//!   [`crate::Context::message_as`] type. The changes that woke a failed run do not come again: variables keep
+//!   their newest value.
+//! - **A key makes it one.** A message that comes again under its [`crate::Message::key`] (`Idempotency-Key`) within a
+//!   day is the same one: send it until there is an answer.
+//! - **A reply** ([`crate::Context::reply`]) is committed with the run. Who waits for it ([`crate::Watcher::ask`],
+//!   `?wait=run`) has it only then.
+//! - **Order.** First in, first out; the messages of one sender keep their order. One that was set aside and sent
+//!   again comes last.
 //! - **Back-pressure.** At most [`crate::MESSAGE_CAPACITY`] messages and
-//!   [`crate::MESSAGE_TOTAL_LIMIT_BYTES`] wait; then [`crate::SendError::QueueFull`] goes to the
-//!   sender, and nothing is dropped silently.
+//!   [`crate::MESSAGE_TOTAL_LIMIT_BYTES`] wait or are set aside; then [`crate::SendError::QueueFull`] goes to the
+//!   sender, and nothing is dropped silently. Once an end is asked for, further messages are refused.
 //!
 //! # Watched variables
 //!
@@ -47,7 +59,9 @@
 //! - What a run sets is committed when the run succeeds, all of it or nothing. With a state folder
 //!   the changes are on disk, synced, before the run counts as successful and before anybody sees
 //!   them. After a crash or a power cut the context is that of the last successful run, or of the
-//!   run whose save was in progress.
+//!   run whose save was in progress. Commits that wait are written together, with one sync.
+//! - `context.json` is all that is kept after a clean end. While the watcher runs, and after a crash, a log of commits
+//!   goes on with it: copy both, or neither.
 //! - A run that fails, times out or is dropped leaves no trace in the context, and asked for no effect.
 //!   What it did to the world by itself remains: ask for effects instead.
 //! - Other files in `/state` are yours. Never open or copy a live database there from the machine,
@@ -105,7 +119,7 @@
 //! |---|---|
 //! | 1, 2 | a light retry after 15 s, 30 s; the watcher counts as Ready |
 //! | 3, 4, 5 | `WaitRecover` for 5 s, 10 s, 20 s, then a try |
-//! | 6 | the cleanup, then `Crashed` |
+//! | 6 | a message is set aside, and the rest go on; without one, the cleanup, then `Crashed` |
 //!
 //! A success resets the count. Stop and kill work during every delay. A hook that cannot be set
 //! up in the first run crashes at once: no retry mends a name used twice.
@@ -137,9 +151,11 @@
 //!
 //! | what | at most |
 //! |---|---|
-//! | messages that wait | 50,000, 64 MiB, each 64 KiB |
+//! | messages that wait or are set aside | 50,000, 64 MiB, each 64 KiB |
+//! | idempotency keys | the newest 10,000, each for a day, with 4 MiB of replies; a reply has 64 KiB |
 //! | watched variables at once, memos | 1,000 each; [`crate::Context::unwatch`] gives a place back |
 //! | durable context | 1,000 keys, 4 MiB as JSON; each timer is a key |
-//! | open effects | 10,000, 4 MiB of inputs, names and keys, each input 64 KiB; results 64 KiB each, and nothing more begins while 4 MiB of them wait; 100 names; 1,000 acted on at a time for a name |
+//! | open effects | 10,000, 64 MiB of inputs, names and keys, each input 64 KiB; results 64 KiB each, and nothing more begins while 64 MiB of them wait; 100 names; 1,000 acted on at a time for a name |
+//! | state folder | three times what is kept, and 2 MiB: a snapshot, a log about as long, and the next snapshot while it is written |
 //! | log | 1,000 lines of each kind, each 8 KiB |
 //! | journal | 64 MiB of finished parts, 1,000 parts, and the one being written |
