@@ -257,7 +257,7 @@ async fn change(
         return Err(Failure::new(StatusCode::NOT_FOUND, text));
     }
     let commit = Commit::of_mail(change(number));
-    match shared.keeper.commit(Arc::new(commit)).await {
+    match shared.keeper.commit_alone(Arc::new(commit)).await {
         Ok(_) => Ok(Json(CommandReply { status })),
         Err(problem) => Err(SendError::Unkept { problem }.into()),
     }

@@ -95,6 +95,19 @@ pub(crate) fn read(bytes: &[u8], at: usize) -> Frame<'_> {
     }
 }
 
+/// Returns the whole frames that begin after position `at`, wherever that is, until the bytes end.
+pub(crate) fn whole_after(bytes: &[u8], at: usize) -> impl Iterator<Item = &[u8]> {
+    (at + 1..bytes.len()).filter_map(|start| {
+        let (head, rest) = bytes.get(start..)?.split_at_checked(HEAD_BYTES)?;
+        let word = |from: usize| Some(u32::from_le_bytes(*head.get(from..)?.first_chunk()?));
+        if crc32fast::hash(&head[..4]) != word(4)? {
+            return None;
+        }
+        let payload = rest.get(..word(0)? as usize)?;
+        (crc32fast::hash(payload) == word(8)?).then_some(payload)
+    })
+}
+
 /// Returns whether a power cut let only the first sectors of what begins at `at` reach the disk:
 /// the rest of the file is zeros then, from the border of a sector on.
 fn is_cut_off(bytes: &[u8], at: usize) -> bool {

@@ -156,6 +156,6 @@
 //! | watched variables at once, memos | 1,000 each; [`crate::Context::unwatch`] gives a place back |
 //! | durable context | 1,000 keys, 4 MiB as JSON; each timer is a key |
 //! | open effects | 10,000, 64 MiB of inputs, names and keys, each input 64 KiB; results 64 KiB each, and nothing more begins while 64 MiB of them wait; 100 names; 1,000 acted on at a time for a name |
-//! | state folder | three times what is kept, and 2 MiB: a snapshot, a log about as long, and the next snapshot while it is written |
+//! | state folder | three times what is kept as JSON, and 2 MiB: a snapshot, a log about as long, and the next snapshot while it is written |
 //! | log | 1,000 lines of each kind, each 8 KiB |
 //! | journal | 64 MiB of finished parts, 1,000 parts, and the one being written |

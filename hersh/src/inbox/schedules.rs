@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use loom::thread;
 
 use super::var::Var;
-use super::{Inbox, Intake, NextMessage};
+use super::{Inbox, Intake, Message, NextMessage};
 use crate::engine::Event;
 use crate::{EndKind, Ending};
 
@@ -125,6 +125,33 @@ fn room_is_never_given_twice() {
         let inbox = Arc::new(Inbox::new(1));
         let sender = inbox.clone();
         let other = thread::spawn(move || sender.push_message("a".into(), 0).is_ok());
+        let mine = inbox.push_message("b".into(), 0).is_ok();
+        let theirs = other.join().unwrap();
+        assert!(mine || theirs);
+        assert_eq!(inbox.waiting(), usize::from(mine) + usize::from(theirs));
+        assert_eq!(inbox.waiting(), 1);
+    });
+}
+
+#[test]
+fn a_message_on_its_way_to_the_disk_keeps_its_room() {
+    every_schedule(|| {
+        let inbox = Arc::new(Inbox::new(1));
+        let writer = inbox.clone();
+        let other = thread::spawn(move || {
+            let is_taken = writer.reserve("a").is_ok();
+            if is_taken {
+                writer.deliver(Message {
+                    number: 1,
+                    content: "a".into(),
+                    at_ms: 0,
+                    suspect: None,
+                    queued_at_ms: 0,
+                });
+                writer.give_back("a");
+            }
+            is_taken
+        });
         let mine = inbox.push_message("b".into(), 0).is_ok();
         let theirs = other.join().unwrap();
         assert!(mine || theirs);

@@ -22,7 +22,7 @@ use crate::engine::{Blame, CarriedSignal, Effect, Event, Note, Outcome, Policy, 
 use crate::error::RunReturn;
 use crate::journal::RecordedOutcome;
 use crate::shared::{Level, LogKind, Milestone, RunResult};
-use crate::store::{Commit, SaveResult};
+use crate::store::{Commit, MailChange, SaveResult};
 use crate::{Context, Ending, Error, HookError};
 
 /// A watcher with its managed function, as its loop runs it.
@@ -33,10 +33,14 @@ pub(crate) struct Runner<F> {
     desk: Rc<Desk>,
     recorder: Recorder,
     step_loop: StepLoop,
+    /// Messages whose runs changed nothing, to be noted together.
+    ran: Vec<MailChange>,
     /// The run after which the step loop was told when the next timer is due.
     timer_set_in: u64,
 }
 
+/// Most messages whose runs changed nothing that are noted together.
+const RAN_MAX: usize = 64;
 /// Longest time that the end waits for a commit of effects that is under way.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest text of a changed value in the log, bytes.
@@ -62,6 +66,7 @@ where
             desk,
             recorder,
             step_loop,
+            ran: Vec::new(),
             timer_set_in: 0,
         }
     }
@@ -102,8 +107,12 @@ where
             self.step_loop.set_timer(self.cx.timers.next_ms());
         }
         if let Some(event) = self.step_loop.arrived() {
+            if self.ran.len() >= RAN_MAX {
+                self.note_ran();
+            }
             return event;
         }
+        self.note_ran();
         self.step_loop.spin_before_park().await;
         if !self.cx.shared.inbox.has_news() {
             self.recorder.flush(&self.cx);
@@ -131,7 +140,7 @@ where
                 Some(Suspicion::Note(change)) => {
                     let keeper = &cx.shared.clone().keeper;
                     // A disk that does not take it keeps no message from its run.
-                    let _ = keeper.commit(Arc::new(Commit::of_mail(change))).await;
+                    let _ = keeper.commit_alone(Arc::new(Commit::of_mail(change))).await;
                 }
                 Some(Suspicion::Refuse { times }) => return RunReturn::fatal(times),
             }
@@ -188,12 +197,23 @@ where
             keeper.commit_in_memory(&changes);
         } else if changes.is_repeatable() {
             // If this is lost with the process, the run happens again and changes nothing again.
-            keeper.note(changes.clone());
+            self.ran.extend(changes.mail.iter().cloned());
         } else {
             return true;
         }
         self.committed(&changes);
         false
+    }
+
+    /// Notes the messages whose runs changed nothing. Those that are lost with the process have another run.
+    fn note_ran(&mut self) {
+        if !self.ran.is_empty() {
+            let mail = std::mem::take(&mut self.ran);
+            self.cx.shared.keeper.note(Commit {
+                mail,
+                ..Commit::default()
+            });
+        }
     }
 
     /// Goes on without the message of the run that failed.
@@ -206,6 +226,7 @@ where
     }
 
     async fn save(&mut self, op: OpId) {
+        self.note_ran();
         let changes = Arc::new(self.cx.changes());
         let shared = self.cx.shared.clone();
         let work = shared.keeper.commit(changes.clone());
@@ -242,6 +263,7 @@ where
 
     async fn clean_up(&mut self, op: OpId) {
         self.cx.shared.inbox.close();
+        self.note_ran();
         if self.step_loop.crashes() {
             // Whoever starts the watcher again would only see it crash at the same message, for ever.
             let fatal = self.cx.fatal_message().map(Commit::of_mail);

@@ -79,11 +79,11 @@ impl<T: Into<Arc<str>>> From<T> for Message {
     }
 }
 
-impl Receipt {
-    fn of(accepted: Accepted, durable: bool) -> Self {
+impl From<Accepted> for Receipt {
+    fn from(accepted: Accepted) -> Self {
         Self {
             number: accepted.number,
-            durable,
+            durable: accepted.durable,
             repeated: accepted.again,
         }
     }
@@ -138,71 +138,73 @@ impl Shared {
         message: Message,
         waiter: Option<EndSender>,
     ) -> Result<Receipt, SendError> {
-        self.readers.check(&message.content)?;
         check_key(message.key.as_deref())?;
         let at_ms = self.clock.now_ms();
         if !self.keeper.is_durable() {
-            let accepted = self.post_in_memory(message, at_ms, waiter)?;
-            return Ok(Receipt::of(accepted, false));
+            return Ok(self.post_in_memory(message, at_ms, waiter)?.into());
         }
+        let mut waiter = waiter;
+        // Before there is a look at room and type: whoever sends again what was accepted is told so, whatever
+        // else waits by now.
+        let looked_up = kept(&message, at_ms);
+        match self.post_office.recognise(&looked_up, &mut waiter) {
+            Recognised::New => {}
+            Recognised::Known(number) => return Ok(Accepted::again(number, true).into()),
+            Recognised::Reused => return Err(SendError::KeyReused),
+        }
+        self.readers.check(&message.content)?;
         let (answer, answered) = oneshot::channel();
         self.accept(message, at_ms, waiter, Some(answer))?;
         let accepted = answered.await.unwrap_or(Err(SendError::NotRunning))?;
-        Ok(Receipt::of(accepted, true))
+        Ok(accepted.into())
     }
 
     fn accept(
         &self,
-        Message { content, key }: Message,
+        message: Message,
         at_ms: u64,
         waiter: Option<EndSender>,
         answer: Option<oneshot::Sender<Result<Accepted, SendError>>>,
     ) -> Result<(), SendError> {
-        self.inbox.reserve(&content)?;
-        let message = KeptMessage {
-            content: content.clone(),
-            at_ms,
-            key,
-            fatal: 0,
-        };
+        self.inbox.reserve(&message.content)?;
         let accepted = self.keeper.accept(Acceptance {
-            message,
+            message: kept(&message, at_ms),
             waiter,
             answer,
         });
         if accepted.is_err() {
-            self.inbox.give_back(&content);
+            self.inbox.give_back(&message.content);
         }
         accepted
     }
 
     fn post_in_memory(
         &self,
-        Message { content, key }: Message,
+        message: Message,
         at_ms: u64,
-        mut waiter: Option<EndSender>,
+        waiter: Option<EndSender>,
     ) -> Result<Accepted, SendError> {
-        let again = false;
-        if key.is_none() && waiter.is_none() {
-            let number = self.inbox.push_message(content, at_ms)?;
-            return Ok(Accepted { number, again });
+        self.readers.check(&message.content)?;
+        if message.key.is_some() || waiter.is_some() {
+            return self
+                .post_office
+                .accept_in_memory(kept(&message, at_ms), waiter);
         }
-        let message = KeptMessage {
-            content,
-            at_ms,
-            key,
-            fatal: 0,
-        };
-        match self.post_office.recognise(&message, &mut waiter) {
-            Recognised::New => {}
-            Recognised::Known(number) => {
-                let again = true;
-                return Ok(Accepted { number, again });
-            }
-            Recognised::Reused => return Err(SendError::KeyReused),
-        }
-        let number = self.post_office.accept_in_memory(message, waiter)?;
-        Ok(Accepted { number, again })
+        Ok(Accepted {
+            number: self.inbox.push_message(message.content, at_ms)?,
+            again: false,
+            durable: false,
+        })
+    }
+}
+
+/// Returns a message as it is kept.
+fn kept(message: &Message, at_ms: u64) -> KeptMessage {
+    KeptMessage {
+        content: message.content.clone(),
+        at_ms,
+        key: message.key.clone(),
+        fatal: 0,
     }
 }
 

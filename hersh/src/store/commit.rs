@@ -23,6 +23,8 @@ pub(crate) struct Commit {
 /// A commit in a log.
 #[derive(Serialize, Deserialize)]
 struct CommitRecord {
+    /// How many bytes of the commits were synced when this one was written.
+    synced: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     set: BTreeMap<String, Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,12 +62,13 @@ impl Commit {
         self.values.is_empty() && self.effects.is_empty() && !self.mail.iter().any(replies)
     }
 
-    /// Adds the commit to the bytes of a log.
+    /// Adds the commit to the bytes of a log, of whose commits this many bytes are synced.
     ///
     /// # Errors
     /// When it cannot be written as JSON, or is too long for a frame.
-    pub(super) fn append_to(&self, frames: &mut Vec<u8>) -> Result<(), String> {
+    pub(super) fn append_to(&self, frames: &mut Vec<u8>, synced: u64) -> Result<(), String> {
         let mut record = CommitRecord {
+            synced,
             set: BTreeMap::new(),
             removed: Vec::new(),
             effects: self.effects.clone(),
@@ -100,7 +103,8 @@ impl From<CommitRecord> for Commit {
     }
 }
 
-/// Reads the commits of a log. An end that was never wholly written was never committed, and is left out.
+/// Reads the commits of a log. An end that was never wholly written was never committed, and is left out: after a power
+/// cut any part of it may be missing, also from its middle. Only what a later commit found synced must be whole.
 ///
 /// # Errors
 /// Says what was never written like this.
@@ -109,7 +113,10 @@ pub(super) fn read_commits(bytes: &[u8]) -> Result<Vec<Commit>, String> {
     loop {
         match frame::read(bytes, at) {
             Frame::End | Frame::Torn => return Ok(commits),
-            Frame::Damaged { what } => return Err(format!("{what}, at byte {at} of its commits")),
+            Frame::Damaged { what } if was_synced(bytes, at) => {
+                return Err(format!("{what}, at byte {at} of its commits"));
+            }
+            Frame::Damaged { .. } => return Ok(commits),
             Frame::Whole { payload, next } => {
                 let record: CommitRecord = serde_json::from_slice(payload)
                     .map_err(|error| format!("the commit at byte {at} is none: {error}"))?;
@@ -118,6 +125,12 @@ pub(super) fn read_commits(bytes: &[u8]) -> Result<Vec<Commit>, String> {
             }
         }
     }
+}
+
+/// Returns whether a commit that follows found position `at` synced.
+fn was_synced(bytes: &[u8], at: usize) -> bool {
+    let records = frame::whole_after(bytes, at).map(serde_json::from_slice::<CommitRecord>);
+    records.flatten().any(|record| record.synced > at as u64)
 }
 
 #[cfg(test)]
@@ -159,9 +172,9 @@ mod tests {
     #[test]
     fn commits_are_read_back_and_a_torn_end_is_left_out() {
         let mut bytes = Vec::new();
-        commit().append_to(&mut bytes).unwrap();
+        commit().append_to(&mut bytes, 0).unwrap();
         let first = bytes.len();
-        commit().append_to(&mut bytes).unwrap();
+        commit().append_to(&mut bytes, first as u64).unwrap();
         assert_eq!(read_commits(&bytes), Ok(vec![commit(), commit()]));
         for end in 0..bytes.len() {
             let whole = usize::from(end >= first);
@@ -170,13 +183,34 @@ mod tests {
     }
 
     #[test]
-    fn damage_in_the_middle_is_told_with_its_place() {
+    fn damage_of_what_was_synced_is_told_with_its_place() {
         let mut bytes = Vec::new();
-        commit().append_to(&mut bytes).unwrap();
-        let first = bytes.len();
-        commit().append_to(&mut bytes).unwrap();
-        bytes[first + 20] ^= 1;
-        let told = read_commits(&bytes).unwrap_err();
-        assert!(told.contains(&format!("at byte {first}")), "{told}");
+        commit().append_to(&mut bytes, 0).unwrap();
+        let second = bytes.len();
+        commit().append_to(&mut bytes, second as u64).unwrap();
+        let third = bytes.len();
+        commit().append_to(&mut bytes, third as u64).unwrap();
+        for bit in second * 8..third * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let told = read_commits(&damaged).unwrap_err();
+            assert!(told.contains(&format!("at byte {second}")), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_hole_in_what_was_never_synced_is_a_torn_end() {
+        let mut bytes = Vec::new();
+        commit().append_to(&mut bytes, 0).unwrap();
+        let synced = bytes.len();
+        for _ in 0..30 {
+            commit().append_to(&mut bytes, synced as u64).unwrap();
+        }
+        for hole in (synced..bytes.len() - 64).step_by(61) {
+            let mut torn = bytes.clone();
+            torn[hole..hole + 64].fill(0);
+            let whole = read_commits(&torn).unwrap().len();
+            assert!((1..31).contains(&whole), "{hole}");
+        }
     }
 }

@@ -89,16 +89,26 @@ impl Keeper {
             keeper: self,
             ended: false,
         };
-        let (answer, answered) = oneshot::channel();
-        let asked = self.ask(Request::Commit(commit, Some(answer))).await;
-        let result = match asked {
-            Err(problem) => Err(problem),
-            Ok(()) => answered
-                .await
-                .unwrap_or_else(|_| Err("the watcher is over".into())),
-        };
+        let result = self.commit_alone(commit).await;
         attempt.ended = true;
         result
+    }
+
+    /// Commits what stands for itself: whoever drops the future does not learn how it ended, and nothing else
+    /// depends on that.
+    ///
+    /// # Errors
+    /// Why the write failed. Nothing is changed then.
+    pub(crate) async fn commit_alone(&self, commit: Arc<Commit>) -> CommitResult {
+        if !self.is_durable() {
+            self.commit_in_memory(&commit);
+            return Ok(SaveResult::Synced);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Commit(commit, Some(answer))).await?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err("the watcher is over".into()))
     }
 
     /// Commits in its turn what nobody waits for: whatever is lost with the process happens again.

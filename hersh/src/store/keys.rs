@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 use super::{KeptMessage, MessageRun};
 use crate::{KEY_LIMIT, KEY_REPLIES_LIMIT_BYTES};
 
-/// How long a key is remembered at most, milliseconds.
+/// How long a key is remembered at most once its message has its end, milliseconds.
 const AGE_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 
-/// The newest keys, each with what came of its message.
+/// The keys of messages that wait, and the newest of those that have their end, each with what came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Keys {
-    /// In the order in which they came.
-    order: VecDeque<Arc<str>>,
     known: FxHashMap<Arc<str>, KnownKey>,
     by_number: FxHashMap<u64, Arc<str>>,
-    /// Numbers whose replies are kept, in the order of their runs.
+    /// Those that have their end, in the order of their ends. A key is never forgotten while its message waits.
+    ended: VecDeque<u64>,
+    /// Those of them whose replies are kept.
     replied: VecDeque<u64>,
     reply_bytes: usize,
 }
@@ -60,6 +60,10 @@ impl KnownKey {
     pub(crate) fn is_of(&self, content: &str) -> bool {
         self.content == fingerprint(content)
     }
+
+    fn is_old(&self, now_ms: u64) -> bool {
+        self.end != KeyEnd::Waiting && now_ms.saturating_sub(self.at_ms) > AGE_MAX_MS
+    }
 }
 
 impl Keys {
@@ -67,41 +71,58 @@ impl Keys {
     pub(super) fn restore(saved: Vec<SavedKey>) -> Self {
         let mut keys = Self::default();
         for SavedKey { key, known } in saved {
-            if let KeyEnd::Ran(run) = &known.end
-                && let Some(reply) = &run.reply
-            {
-                keys.reply_bytes += reply.len();
-                keys.replied.push_back(known.number);
-            }
+            let (number, end) = (known.number, known.end.clone());
             keys.insert(key, known);
+            keys.note_end(number, &end);
         }
         keys
     }
 
-    /// Returns what a file keeps.
+    /// Returns what a file keeps: those that have their end first, in their order.
     pub(super) fn saved(&self) -> Vec<SavedKey> {
-        let known = |key: &Arc<str>| {
-            let (key, known) = (key.clone(), self.known.get(key)?.clone());
+        let waits = |(_, known): &(&Arc<str>, &KnownKey)| known.end == KeyEnd::Waiting;
+        let mut waiting: Vec<u64> = self
+            .known
+            .iter()
+            .filter(waits)
+            .map(|(_, known)| known.number)
+            .collect();
+        waiting.sort_unstable();
+        let saved = |number: &u64| {
+            let key = self.by_number.get(number)?.clone();
+            let known = self.known.get(&key)?.clone();
             Some(SavedKey { key, known })
         };
-        self.order.iter().filter_map(known).collect()
+        self.ended
+            .iter()
+            .chain(&waiting)
+            .filter_map(saved)
+            .collect()
     }
 
     /// Returns whether no key is known.
     pub(super) fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.known.is_empty()
     }
 
-    /// Returns what is known of a key.
-    pub(crate) fn get(&self, key: &str) -> Option<&KnownKey> {
-        self.known.get(key)
+    /// Returns what is known of a key at this time.
+    pub(crate) fn get(&self, key: &str, now_ms: u64) -> Option<&KnownKey> {
+        self.known.get(key).filter(|known| !known.is_old(now_ms))
     }
 
-    /// Notes that a message has come, and forgets the oldest keys beyond the bounds.
+    /// Notes that a message has come, and forgets the keys that are old by then.
     pub(super) fn arrived(&mut self, number: u64, message: &KeptMessage) {
         let Some(key) = &message.key else {
             return;
         };
+        if let Some(known) = self.known.get(key) {
+            self.forget(known.number);
+        }
+        while let Some(oldest) = self.ended.front().copied()
+            && self.is_old(oldest, message.at_ms)
+        {
+            self.forget(oldest);
+        }
         let known = KnownKey {
             number,
             at_ms: message.at_ms,
@@ -109,29 +130,11 @@ impl Keys {
             end: KeyEnd::Waiting,
         };
         self.insert(key.clone(), known);
-        while let Some(oldest) = self.order.front() {
-            let at_ms = self.known.get(oldest).map_or(0, |known| known.at_ms);
-            let is_old = message.at_ms.saturating_sub(at_ms) > AGE_MAX_MS;
-            if self.order.len() <= KEY_LIMIT && !is_old {
-                break;
-            }
-            self.forget_oldest();
-        }
     }
 
-    /// Notes the run of a message, and forgets the oldest replies beyond the bound.
+    /// Notes the run of a message.
     pub(super) fn ran(&mut self, number: u64, run: MessageRun) {
-        let bytes = run.reply.as_ref().map_or(0, |reply| reply.len());
-        if !self.end(number, KeyEnd::Ran(run)) || bytes == 0 {
-            return;
-        }
-        self.replied.push_back(number);
-        self.reply_bytes += bytes;
-        while self.reply_bytes > KEY_REPLIES_LIMIT_BYTES
-            && let Some(oldest) = self.replied.pop_front()
-        {
-            self.forget_reply(oldest);
-        }
+        self.end(number, KeyEnd::Ran(run));
     }
 
     /// Notes that a message was set aside.
@@ -141,48 +144,77 @@ impl Keys {
 
     /// Notes that a message waits again.
     pub(super) fn sent_again(&mut self, number: u64) {
-        self.end(number, KeyEnd::Waiting);
+        self.ended.retain(|ended| *ended != number);
+        if let Some(known) = self.of_number(number) {
+            known.end = KeyEnd::Waiting;
+        }
+    }
+
+    /// Forgets the key of a message.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.forget_reply(number);
+        for list in [&mut self.replied, &mut self.ended] {
+            if list.front() == Some(&number) {
+                list.pop_front();
+            } else {
+                list.retain(|other| *other != number);
+            }
+        }
+        if let Some(key) = self.by_number.remove(&number) {
+            self.known.remove(&key);
+        }
     }
 
     fn insert(&mut self, key: Arc<str>, known: KnownKey) {
         self.by_number.insert(known.number, key.clone());
-        if self.known.insert(key.clone(), known).is_none() {
-            self.order.push_back(key);
-        }
+        self.known.insert(key, known);
     }
 
-    /// Returns whether the message came under a key that is known.
-    fn end(&mut self, number: u64, end: KeyEnd) -> bool {
+    fn of_number(&mut self, number: u64) -> Option<&mut KnownKey> {
+        let key = self.by_number.get(&number)?;
+        self.known.get_mut(key)
+    }
+
+    fn is_old(&self, number: u64, now_ms: u64) -> bool {
         let key = self.by_number.get(&number);
-        let known = key.and_then(|key| self.known.get_mut(key));
-        let is_known = known.is_some();
-        if let Some(known) = known {
-            known.end = end;
-        }
-        is_known
+        let known = key.and_then(|key| self.known.get(key));
+        known.is_none_or(|known| known.is_old(now_ms))
     }
 
-    fn forget_oldest(&mut self) {
-        let Some(key) = self.order.pop_front() else {
+    fn end(&mut self, number: u64, end: KeyEnd) {
+        let Some(known) = self.of_number(number) else {
             return;
         };
-        let Some(known) = self.known.get(&key) else {
-            return;
+        known.end = end.clone();
+        self.note_end(number, &end);
+    }
+
+    /// Takes the end of a message in, and forgets the oldest keys and replies beyond the bounds.
+    fn note_end(&mut self, number: u64, end: &KeyEnd) {
+        let reply = match end {
+            KeyEnd::Waiting => return,
+            KeyEnd::Ran(run) => run.reply.as_ref(),
+            KeyEnd::SetAside(_) => None,
         };
-        let number = known.number;
-        self.forget_reply(number);
-        if self.replied.front() == Some(&number) {
-            self.replied.pop_front();
-        } else {
-            self.replied.retain(|replied| *replied != number);
+        self.ended.push_back(number);
+        if let Some(reply) = reply {
+            self.replied.push_back(number);
+            self.reply_bytes += reply.len();
         }
-        self.by_number.remove(&number);
-        self.known.remove(&key);
+        while self.reply_bytes > KEY_REPLIES_LIMIT_BYTES
+            && let Some(oldest) = self.replied.pop_front()
+        {
+            self.forget_reply(oldest);
+        }
+        while self.ended.len() > KEY_LIMIT
+            && let Some(oldest) = self.ended.front().copied()
+        {
+            self.forget(oldest);
+        }
     }
 
     fn forget_reply(&mut self, number: u64) {
-        let key = self.by_number.get(&number);
-        if let Some(known) = key.and_then(|key| self.known.get_mut(key))
+        if let Some(known) = self.of_number(number)
             && let KeyEnd::Ran(run) = &mut known.end
             && let Some(reply) = run.reply.take()
         {
@@ -209,17 +241,39 @@ mod tests {
         keys.arrived(number, &message);
     }
 
+    fn run(keys: &mut Keys, number: u64, reply: Option<Arc<str>>) {
+        keys.ran(number, MessageRun { run: number, reply });
+    }
+
     #[test]
-    fn keys_are_bounded_in_number_and_age() {
+    fn keys_are_bounded_but_none_is_forgotten_while_it_waits() {
         let mut keys = Keys::default();
-        for number in 1..=KEY_LIMIT as u64 + 1 {
+        let last = KEY_LIMIT as u64 + 10;
+        for number in 1..=last {
             arrive(&mut keys, number, &number.to_string(), 0);
         }
-        assert_eq!(keys.saved().len(), KEY_LIMIT);
-        assert!(keys.get("1").is_none() && keys.get("2").is_some());
-        arrive(&mut keys, 20_000, "new", AGE_MAX_MS + 1);
-        assert_eq!(keys.saved().len(), 1);
-        assert_eq!((keys.by_number.len(), keys.known.len()), (1, 1));
+        assert!(keys.get("1", 0).is_some());
+        for number in 2..=last {
+            run(&mut keys, number, None);
+        }
+        let known = ["1", "2", "10", "11"].map(|key| keys.get(key, 0).is_some());
+        assert_eq!(known, [true, false, false, true]);
+        assert_eq!(keys.saved().len(), KEY_LIMIT + 1);
+        assert_eq!(Keys::restore(keys.saved()), keys);
+    }
+
+    #[test]
+    fn a_key_is_old_after_a_day_and_names_another_message_then() {
+        let mut keys = Keys::default();
+        arrive(&mut keys, 1, "k", 0);
+        run(&mut keys, 1, Some("7".into()));
+        arrive(&mut keys, 2, "waits", 0);
+        assert!(keys.get("k", AGE_MAX_MS).is_some());
+        assert!(keys.get("k", AGE_MAX_MS + 1).is_none());
+        assert!(keys.get("waits", AGE_MAX_MS + 1).is_some());
+        arrive(&mut keys, 3, "k", AGE_MAX_MS + 1);
+        assert_eq!(keys.get("k", AGE_MAX_MS + 1).unwrap().number, 3);
+        assert_eq!((keys.saved().len(), keys.reply_bytes), (2, 0));
     }
 
     #[test]
@@ -229,10 +283,9 @@ mod tests {
         let fitting = (KEY_REPLIES_LIMIT_BYTES / reply.len()) as u64;
         for number in 1..=fitting + 2 {
             arrive(&mut keys, number, &number.to_string(), 0);
-            let reply = Some(reply.clone());
-            keys.ran(number, MessageRun { run: number, reply });
+            run(&mut keys, number, Some(reply.clone()));
         }
-        let has_reply = |key: &str| match &keys.get(key).unwrap().end {
+        let has_reply = |key: &str| match &keys.get(key, 0).unwrap().end {
             KeyEnd::Ran(run) => run.reply.is_some(),
             KeyEnd::Waiting | KeyEnd::SetAside(_) => false,
         };
@@ -245,7 +298,7 @@ mod tests {
     fn another_message_under_a_key_is_told() {
         let mut keys = Keys::default();
         arrive(&mut keys, 1, "k", 0);
-        let known = keys.get("k").unwrap();
+        let known = keys.get("k", 0).unwrap();
         assert!(known.is_of("m") && !known.is_of("n"));
     }
 }

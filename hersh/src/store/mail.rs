@@ -177,7 +177,9 @@ impl Mail {
                 }
             }
             MailChange::Dropped(number) => {
-                self.set_aside.remove(&number);
+                if self.set_aside.remove(&number).is_some() {
+                    self.keys.forget(number);
+                }
             }
         }
     }

@@ -44,11 +44,11 @@ pub(crate) use ledger::{
 };
 pub(crate) use mail::{Mail, MailChange, SetAside};
 pub(crate) use message::{KeptMessage, MessageRun};
-pub(crate) use post_office::{EndSender, LastEnd, MessageEnd, PostOffice, Recognised};
+pub(crate) use post_office::{Accepted, EndSender, LastEnd, MessageEnd, PostOffice, Recognised};
 #[cfg(test)]
 pub(crate) use state_dir::FAILS;
 pub(crate) use state_dir::{SaveResult, StateDir};
-pub(crate) use writer::{Acceptance, Accepted, Memory};
+pub(crate) use writer::{Acceptance, Memory};
 
 /// Keys and their values as JSON text.
 pub(crate) type Values = BTreeMap<Arc<str>, Arc<str>>;

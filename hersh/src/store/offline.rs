@@ -147,9 +147,7 @@ mod tests {
                 values: vec![("n".into(), Some(n.to_string().into()))],
                 ..Commit::default()
             };
-            let mut frames = Vec::new();
-            commit.append_to(&mut frames).unwrap();
-            state.add(&[&commit], &frames, || before.clone()).unwrap();
+            state.add(&[&commit], true, || before.clone()).unwrap();
             before.values.insert("n".into(), n.to_string().into());
         }
         drop(state);

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 
 use super::{KeptMessage, KeyEnd, Mail, MailChange, MessageRun};
+use crate::SendError;
 use crate::base::clock::Clock;
 use crate::base::sync::{Mutex, locked};
 use crate::inbox::{Inbox, Message};
@@ -29,6 +30,16 @@ pub(crate) enum MessageEnd {
 /// Tells what came of a message, once it is known. It is dropped untold when the watcher ends before.
 pub(crate) type EndSender = oneshot::Sender<MessageEnd>;
 
+/// A message that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) number: u64,
+    /// True when it came before under its key.
+    pub(crate) again: bool,
+    /// True when it is on disk.
+    pub(crate) durable: bool,
+}
+
 /// The mail of one watcher, with those who wait for it.
 #[derive(Debug)]
 pub(crate) struct PostOffice {
@@ -43,6 +54,8 @@ pub(crate) struct PostOffice {
 
 #[derive(Debug)]
 struct Counter {
+    /// True once the watcher is over: nobody will be told anything.
+    is_closed: bool,
     mail: Mail,
     waiters: BTreeMap<u64, Vec<EndSender>>,
 }
@@ -67,6 +80,17 @@ pub(crate) enum Recognised {
     Reused,
 }
 
+impl Accepted {
+    /// Returns what is said of a message that came before.
+    pub(crate) fn again(number: u64, durable: bool) -> Self {
+        Self {
+            number,
+            again: true,
+            durable,
+        }
+    }
+}
+
 impl PostOffice {
     /// Returns a post office that goes on with this mail. What waits is in the inbox from now on. If the last life
     /// did not end well, the run of the oldest message may have ended it.
@@ -87,6 +111,7 @@ impl PostOffice {
             clock,
             is_watched: AtomicBool::new(mail.saved().is_some()),
             counter: Mutex::new(Counter {
+                is_closed: false,
                 mail,
                 waiters: BTreeMap::new(),
             }),
@@ -108,7 +133,8 @@ impl PostOffice {
         let Some(key) = &message.key else {
             return false;
         };
-        locked(&self.counter).mail.keys().get(key).is_some()
+        let counter = locked(&self.counter);
+        counter.mail.keys().get(key, message.at_ms).is_some()
     }
 
     /// Gives back the room of a message that is queued now, or is not to be.
@@ -122,53 +148,46 @@ impl PostOffice {
         message: &KeptMessage,
         waiter: &mut Option<EndSender>,
     ) -> Recognised {
-        let Some(key) = &message.key else {
-            return Recognised::New;
-        };
-        let mut counter = locked(&self.counter);
-        let Some(known) = counter.mail.keys().get(key) else {
-            return Recognised::New;
-        };
-        if !known.is_of(&message.content) {
-            return Recognised::Reused;
-        }
-        let (number, end) = (known.number, known.end.clone());
-        if let Some(waiter) = waiter.take() {
-            match end {
-                KeyEnd::Waiting => counter.waiters.entry(number).or_default().push(waiter),
-                KeyEnd::Ran(run) => drop(waiter.send(MessageEnd::Ran(run))),
-                KeyEnd::SetAside(reason) => drop(waiter.send(MessageEnd::SetAside(reason))),
-            }
-        }
-        Recognised::Known(number)
+        locked(&self.counter).recognise(message, waiter)
     }
 
     /// Notes who waits for a message that is about to arrive.
     pub(crate) fn wait(&self, number: u64, waiter: EndSender) {
-        let mut counter = locked(&self.counter);
-        counter.waiters.entry(number).or_default().push(waiter);
+        locked(&self.counter).wait(number, waiter);
     }
 
-    /// Accepts a message in memory, with its key and whoever waits for it.
+    /// Accepts a message in memory, with its key and whoever waits for it, unless it came before.
     ///
     /// # Errors
-    /// Why the inbox did not take it.
+    /// Why it was not taken.
     pub(crate) fn accept_in_memory(
         &self,
         message: KeptMessage,
-        waiter: Option<EndSender>,
-    ) -> Result<u64, crate::SendError> {
+        mut waiter: Option<EndSender>,
+    ) -> Result<Accepted, SendError> {
+        // Held to the end: somebody may send the same message at the same time, and its run, which may end before this
+        // function does, waits for the lock then.
         let mut counter = locked(&self.counter);
-        // Before the inbox has it: its run may end before this function does, and waits for the lock then.
+        if counter.is_closed {
+            return Err(SendError::NotRunning);
+        }
+        match counter.recognise(&message, &mut waiter) {
+            Recognised::New => {}
+            Recognised::Known(number) => return Ok(Accepted::again(number, false)),
+            Recognised::Reused => return Err(SendError::KeyReused),
+        }
         self.is_watched.store(true, Ordering::Relaxed);
-        let number = self
-            .inbox
-            .push_message(message.content.clone(), message.at_ms)?;
+        let content = message.content.clone();
+        let number = self.inbox.push_message(content, message.at_ms)?;
         counter.mail.apply(MailChange::Arrived(number, message));
         if let Some(waiter) = waiter {
-            counter.waiters.entry(number).or_default().push(waiter);
+            counter.wait(number, waiter);
         }
-        Ok(number)
+        Ok(Accepted {
+            number,
+            again: false,
+            durable: false,
+        })
     }
 
     /// Applies changes that are committed. What arrived is handed to the inbox.
@@ -187,6 +206,7 @@ impl PostOffice {
         if changes.is_empty() {
             return;
         }
+        self.is_watched.store(true, Ordering::Relaxed);
         let mut counter = locked(&self.counter);
         for change in changes {
             match change {
@@ -207,11 +227,34 @@ impl PostOffice {
 
     /// Forgets those who wait, because the watcher is over: they learn that they wait in vain.
     pub(crate) fn close(&self) {
-        locked(&self.counter).waiters.clear();
+        let mut counter = locked(&self.counter);
+        counter.is_closed = true;
+        counter.waiters.clear();
     }
 }
 
 impl Counter {
+    fn recognise(&mut self, message: &KeptMessage, waiter: &mut Option<EndSender>) -> Recognised {
+        let Some(key) = &message.key else {
+            return Recognised::New;
+        };
+        let Some(known) = self.mail.keys().get(key, message.at_ms) else {
+            return Recognised::New;
+        };
+        if !known.is_of(&message.content) {
+            return Recognised::Reused;
+        }
+        let (number, end) = (known.number, known.end.clone());
+        if let Some(waiter) = waiter.take() {
+            match end {
+                KeyEnd::Waiting => self.wait(number, waiter),
+                KeyEnd::Ran(run) => drop(waiter.send(MessageEnd::Ran(run))),
+                KeyEnd::SetAside(reason) => drop(waiter.send(MessageEnd::SetAside(reason))),
+            }
+        }
+        Recognised::Known(number)
+    }
+
     fn apply(&mut self, change: MailChange, inbox: &Inbox, clock: Clock) {
         match &change {
             MailChange::Arrived(number, message) => inbox.deliver(queued(*number, message, clock)),
@@ -236,6 +279,16 @@ impl Counter {
             }
         }
         self.mail.apply(change);
+    }
+
+    /// Adds one who waits, in the place of those who have gone: a client may ask again and again under a key.
+    fn wait(&mut self, number: u64, waiter: EndSender) {
+        if self.is_closed {
+            return;
+        }
+        let waiters = self.waiters.entry(number).or_default();
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.push(waiter);
     }
 
     fn tell(&mut self, number: u64, end: &MessageEnd) {

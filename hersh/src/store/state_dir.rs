@@ -9,9 +9,11 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::FallocateFlags;
 
 use super::commit::{Commit, read_commits};
 use super::snapshot::{self, LogName};
@@ -27,6 +29,9 @@ const LOCK: &str = "context.lock";
 pub(crate) const FAILS: &str = "broken-disk";
 /// The bytes that every log begins with, before its id.
 const MAGIC: &str = "hersh commits 1 ";
+/// How far a log is lengthened ahead of what is written: a sync of bytes that are there already costs a third less than
+/// one that also has to note a new length.
+const AHEAD_BYTES: u64 = 64 * 1024;
 /// The length from which on a log that is longer than its snapshot is given up for a new one, bytes.
 const LOG_LEAST_BYTES: usize = 1024 * 1024;
 
@@ -37,6 +42,8 @@ pub(crate) struct StateDir {
     /// Told from those of other lives by where it begins.
     next_log_id: u64,
     named: Named,
+    /// False when a power cut may bring back the snapshot before, with the log that it names.
+    is_name_synced: bool,
     /// The log that commits are added to; `None` until a snapshot of this life names it.
     log: Option<Log>,
     /// The lock file. It holds the lock until it is dropped.
@@ -55,8 +62,13 @@ enum Named {
 #[derive(Debug)]
 struct Log {
     file: File,
+    head_bytes: u64,
     /// The bytes of it that are committed.
     bytes: u64,
+    /// Those of them that are synced.
+    synced: u64,
+    /// The bytes that it has on disk: zeros follow the commits.
+    allocated: u64,
     bytes_max: u64,
 }
 
@@ -107,10 +119,15 @@ impl StateDir {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let (kept, log) = read(path, space)?;
+        if log.is_some() {
+            // What a killed process wrote may be in memory alone, and is built on from now on.
+            sync_files(path).map_err(failed)?;
+        }
         let directory = Self {
             path: path.into(),
             next_log_id: space,
             named: log.map_or(Named::Nothing, |log| Named::File(log.file)),
+            is_name_synced: true,
             log: None,
             _lock: lock,
         };
@@ -125,15 +142,16 @@ impl StateDir {
         }
     }
 
-    /// Adds a commit, or several, as frames; `before` is what the folder holds before them.
+    /// Adds a commit, or several; `before` is what the folder holds before them. What is not synced outlives
+    /// the process, and a power cut only if a later call syncs.
     ///
     /// # Errors
-    /// The error of the file system. What the folder held still stands, and the next call begins a new log: what a
+    /// What went wrong. What the folder held still stands, and the next call begins a new log: what a
     /// failed write or sync left in the old one must not come back behind commits that followed it.
     pub(crate) fn add(
         &mut self,
         commits: &[&Commit],
-        frames: &[u8],
+        syncs: bool,
         before: impl FnOnce() -> Kept,
     ) -> io::Result<SaveResult> {
         #[cfg(test)]
@@ -144,15 +162,8 @@ impl StateDir {
             kept.apply(commits);
             return self.begin_log(&kept);
         };
-        let written = log
-            .file
-            .write_all(frames)
-            .and_then(|()| log.file.sync_data());
-        match written {
-            Ok(()) => {
-                log.bytes += frames.len() as u64;
-                Ok(SaveResult::Synced)
-            }
+        match log.append(commits, syncs) {
+            Ok(()) => Ok(self.sync_name()),
             Err(error) => {
                 // If this fails too, a crash before the next commit may bring these commits back. So may one in
                 // the middle of any write.
@@ -173,9 +184,7 @@ impl StateDir {
         }
         self.log = None;
         self.save(kept, None)?;
-        for log in LOGS {
-            remove(&self.path.join(log))?;
-        }
+        self.sync_name();
         Ok(())
     }
 
@@ -191,26 +200,38 @@ impl StateDir {
         };
         self.next_log_id = self.next_log_id.wrapping_add(1);
         let path = self.path.join(LOGS[usize::from(number)]);
-        remove(&path)?;
-        let mut file = private().create_new(true).append(true).open(&path)?;
+        let begun = self.begin_log_at(&path, kept, name);
+        if begun.is_err() {
+            // A full disk needs the room.
+            let _ = remove(&path);
+            let _ = remove(&self.path.join(TEMPORARY));
+        }
+        self.log = Some(begun?);
+        Ok(self.sync_name())
+    }
+
+    fn begin_log_at(&mut self, path: &Path, kept: &Kept, name: LogName) -> io::Result<Log> {
+        remove(path)?;
+        let mut file = private().create_new(true).open(path)?;
         let head = head(&name.id);
         file.write_all(head.as_bytes())?;
         file.sync_all()?;
         // The name of the log has to be on disk before a snapshot names it.
         self.sync_folder()?;
-        let (result, snapshot_bytes) = self.save(kept, Some(name))?;
-        // Nothing names it any more. If it stays, it only takes room.
-        let _ = remove(&self.path.join(LOGS[usize::from(1 - number)]));
-        self.log = Some(Log {
+        let snapshot_bytes = self.save(kept, Some(name))?;
+        let bytes = head.len() as u64;
+        Ok(Log {
             file,
-            bytes: head.len() as u64,
+            head_bytes: bytes,
+            bytes,
+            synced: bytes,
+            allocated: bytes,
             bytes_max: snapshot_bytes.max(LOG_LEAST_BYTES) as u64,
-        });
-        Ok(result)
+        })
     }
 
-    /// Replaces the snapshot. Returns its size in bytes too.
-    fn save(&mut self, kept: &Kept, log: Option<LogName>) -> io::Result<(SaveResult, usize)> {
+    /// Replaces the snapshot, whose name is not synced then. Returns its size in bytes.
+    fn save(&mut self, kept: &Kept, log: Option<LogName>) -> io::Result<usize> {
         let temporary = self.path.join(TEMPORARY);
         // The next temporary file is our own, whatever somebody had put there.
         remove(&temporary)?;
@@ -223,14 +244,29 @@ impl StateDir {
         file.sync_all()?;
         drop(file);
         fs::rename(&temporary, self.path.join(FILE))?;
-        self.named = named;
         // The new snapshot stands already: if the run counted as failed, its work would be done twice.
-        let synced = self.sync_folder();
-        let result = synced.map_or_else(
-            |error| SaveResult::Unsynced(error.to_string().into()),
-            |()| SaveResult::Synced,
-        );
-        Ok((result, bytes.len()))
+        self.named = named;
+        self.is_name_synced = false;
+        Ok(bytes.len())
+    }
+
+    /// Makes sure that a power cut does not bring the snapshot before back, and removes the logs that nothing names
+    /// any more. Until that succeeds, nothing that is committed survives a power cut for sure.
+    fn sync_name(&mut self) -> SaveResult {
+        if self.is_name_synced {
+            return SaveResult::Synced;
+        }
+        if let Err(error) = self.sync_folder() {
+            return SaveResult::Unsynced(error.to_string().into());
+        }
+        self.is_name_synced = true;
+        for (number, log) in (0..).zip(LOGS) {
+            if self.named != Named::File(number) {
+                // If it stays, it only takes room.
+                let _ = remove(&self.path.join(log));
+            }
+        }
+        SaveResult::Synced
     }
 
     /// Fails as a disk does, while a test says so.
@@ -250,6 +286,35 @@ impl StateDir {
 
     fn sync_folder(&self) -> io::Result<()> {
         File::open(&self.path).and_then(|folder| folder.sync_all())
+    }
+}
+
+impl Log {
+    /// Writes behind what is committed.
+    fn append(&mut self, commits: &[&Commit], syncs: bool) -> io::Result<()> {
+        let mut frames = Vec::new();
+        for commit in commits {
+            let synced = self.synced - self.head_bytes;
+            commit
+                .append_to(&mut frames, synced)
+                .map_err(io::Error::other)?;
+        }
+        let end = self.bytes + frames.len() as u64;
+        if end > self.allocated {
+            let more = (end - self.allocated).max(AHEAD_BYTES);
+            // Where this is not known, or a quota leaves no room for it, a write lengthens the file.
+            let flags = FallocateFlags::empty();
+            if rustix::fs::fallocate(&self.file, flags, self.allocated, more).is_ok() {
+                self.allocated += more;
+            }
+        }
+        self.file.write_all_at(&frames, self.bytes)?;
+        if syncs {
+            self.file.sync_data()?;
+            self.synced = end;
+        }
+        self.bytes = end;
+        Ok(())
     }
 }
 
@@ -298,6 +363,17 @@ fn read(path: &Path, space: u64) -> Result<KeptInFiles, StartError> {
     }
 }
 
+fn sync_files(path: &Path) -> io::Result<()> {
+    for name in [FILE, LOGS[0], LOGS[1]] {
+        match File::open(path.join(name)) {
+            Ok(file) => file.sync_all()?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    File::open(path)?.sync_all()
+}
+
 /// Reads what these files hold; `None` without a snapshot.
 ///
 /// # Errors
@@ -308,7 +384,18 @@ pub(super) fn read_files(
 ) -> Result<Option<KeptInFiles>, UnreadableFile> {
     let unreadable = |file, problem| UnreadableFile { file, problem };
     let Some(bytes) = file(FILE) else {
-        return Ok(None);
+        // A crash in the very first commit leaves a log with nothing but its head.
+        let has_commits = |bytes: Vec<u8>| bytes.len() > head(&"0".repeat(16)).len();
+        return match LOGS
+            .into_iter()
+            .find(|log| file(log).is_some_and(has_commits))
+        {
+            None => Ok(None),
+            Some(log) => Err(unreadable(
+                FILE,
+                format!("it is missing, and {log} goes on with it: put it back"),
+            )),
+        };
     };
     let (mut kept, log) =
         snapshot::decode(&bytes, space).map_err(|problem| unreadable(FILE, problem))?;
@@ -377,9 +464,7 @@ mod tests {
         }
 
         fn add(&mut self, commit: &Commit) -> io::Result<SaveResult> {
-            let mut frames = Vec::new();
-            commit.append_to(&mut frames).unwrap();
-            let result = self.state.add(&[commit], &frames, || self.kept.clone())?;
+            let result = self.state.add(&[commit], true, || self.kept.clone())?;
             self.kept.apply(&[commit]);
             Ok(result)
         }
@@ -387,6 +472,14 @@ mod tests {
 
     fn values(path: &Path) -> Values {
         StateDir::open(path, 7).unwrap().1.values
+    }
+
+    /// What was written of a log, without what it is ahead.
+    fn written(log: &Path) -> Vec<u8> {
+        let mut bytes = fs::read(log).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        bytes.truncate(end + 1);
+        bytes
     }
 
     fn pairs(pairs: &[(&str, &str)]) -> Values {
@@ -424,10 +517,10 @@ mod tests {
         let mut opened = Opened::new(folder.path());
         opened.add(&set("a", "1")).unwrap();
         let log = folder.path().join(LOGS[0]);
-        let before = fs::read(&log).unwrap().len();
+        let before = written(&log).len();
         opened.add(&set("a", "2")).unwrap();
         drop(opened);
-        let whole = fs::read(&log).unwrap();
+        let whole = written(&log);
         for end in before..=whole.len() {
             fs::write(&log, &whole[..end]).unwrap();
             let expected = if end == whole.len() { "2" } else { "1" };
@@ -462,6 +555,27 @@ mod tests {
         let kept = opened.kept.clone();
         drop(opened);
         assert_eq!(values(folder.path()), kept.values);
+    }
+
+    #[test]
+    fn a_log_without_its_snapshot_is_not_taken_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut opened = Opened::new(folder.path());
+        opened.add(&set("a", "1")).unwrap();
+        drop(opened);
+        let snapshot = folder.path().join(FILE);
+        let moved = folder.path().join("moved");
+        fs::rename(&snapshot, &moved).unwrap();
+        // A crash in the very first commit leaves this.
+        assert_eq!(values(folder.path()), Values::new());
+        fs::rename(&moved, &snapshot).unwrap();
+        let mut opened = Opened::new(folder.path());
+        opened.add(&set("a", "2")).unwrap();
+        opened.add(&set("a", "3")).unwrap();
+        drop(opened);
+        fs::rename(&snapshot, &moved).unwrap();
+        let told = StateDir::open(folder.path(), 7).unwrap_err().to_string();
+        assert!(told.contains("context.json: it is missing"), "{told}");
     }
 
     #[test]

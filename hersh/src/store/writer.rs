@@ -4,21 +4,28 @@
 //! requests ──all that wait──► one write, one sync ──► values, ledger, mail ──► answers
 //! ```
 //! It alone changes what is committed, in the order of the log. So what memory holds is always what the disk holds.
+//! What nobody waits for is written at once, so that it outlives the process, and synced with whatever follows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::commit::Commit;
-use super::post_office::{EndSender, PostOffice, Recognised};
+use super::post_office::{Accepted, EndSender, PostOffice, Recognised};
 use super::{CommittedValues, Kept, KeptMessage, Ledger, MailChange, SaveResult, StateDir};
 use crate::SendError;
 use crate::base::sync::{Mutex, locked};
 
 /// Most requests that are written at once.
 const BATCH_MAX: usize = 1_024;
+/// How long the writer looks for the next request before it lets its thread sleep: the next run tends to end soon, and
+/// waking a thread costs a fifth of a sync.
+const SPIN_TIME: Duration = Duration::from_micros(50);
+/// Looks between two chances for another thread to use this processor.
+const LOOKS_PER_YIELD: u32 = 20;
 
 /// What is committed, in memory.
 #[derive(Clone, Debug)]
@@ -50,31 +57,40 @@ pub(crate) struct Acceptance {
     pub(crate) answer: Option<oneshot::Sender<Result<Accepted, SendError>>>,
 }
 
-/// A message that was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Accepted {
-    pub(crate) number: u64,
-    /// True when it came before under its key.
-    pub(crate) again: bool,
-}
-
 /// Writes what it is asked to, one batch after the other.
 pub(super) struct Writer {
     /// `None` once it is closed.
     folder: Option<StateDir>,
     memory: Memory,
     given_up: Arc<AtomicBool>,
+    /// Commits that nobody waits for and that could not be written. They come before all that follow: a message that ran
+    /// must not run again behind one that came after it.
+    left: Vec<Arc<Commit>>,
 }
 
 /// One write.
 #[derive(Default)]
 struct Batch {
-    frames: Vec<u8>,
-    commits: Vec<Arc<Commit>>,
-    committers: Vec<oneshot::Sender<CommitResult>>,
-    acceptances: Vec<(Accepted, Acceptance)>,
+    /// True when somebody waits until it is on disk.
+    syncs: bool,
+    entries: Vec<Entry>,
+    /// The number of the next message.
+    next: Option<u64>,
     /// Those that came again: they are looked up once the batch is durable.
     again: Vec<Acceptance>,
+}
+
+/// A commit to be written, and what follows from it.
+struct Entry {
+    commit: Arc<Commit>,
+    then: Then,
+}
+
+enum Then {
+    /// Nobody waits for it.
+    Nothing,
+    Answer(oneshot::Sender<CommitResult>),
+    Queue(u64, Acceptance),
 }
 
 impl Writer {
@@ -83,24 +99,40 @@ impl Writer {
             folder: Some(folder),
             memory,
             given_up,
+            left: Vec::new(),
         }
     }
 
     /// Writes what comes in until nobody can ask for more, or it is asked to close.
     pub(super) fn work(mut self, requests: &mpsc::Receiver<Request>) {
+        let spins =
+            std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
         while let Ok(first) = requests.recv() {
-            let more = requests.try_iter().take(BATCH_MAX - 1);
-            self.write(std::iter::once(first).chain(more).collect());
+            let mut next = Some(first);
+            while let Some(first) = next {
+                let more = requests.try_iter().take(BATCH_MAX - 1);
+                self.write(std::iter::once(first).chain(more).collect());
+                next = if spins { spin(requests) } else { None };
+            }
         }
     }
 
     /// Writes these requests at once, and answers them.
     pub(super) fn write(&mut self, requests: Vec<Request>) {
         let mut batch = Batch::default();
+        let then = |commit| Entry {
+            commit,
+            then: Then::Nothing,
+        };
+        batch.entries.extend(self.left.drain(..).map(then));
         let mut closers = Vec::new();
         for request in requests {
             match request {
-                Request::Commit(commit, answer) => self.add_commit(&mut batch, commit, answer),
+                Request::Commit(commit, answer) => {
+                    batch.syncs |= answer.is_some();
+                    let then = answer.map_or(Then::Nothing, Then::Answer);
+                    batch.entries.push(Entry { commit, then });
+                }
                 Request::Accept(acceptance) => self.add_message(&mut batch, acceptance),
                 Request::Close(answer) => closers.push(answer),
             }
@@ -114,78 +146,43 @@ impl Writer {
         }
     }
 
-    fn add_commit(
-        &self,
-        batch: &mut Batch,
-        commit: Arc<Commit>,
-        answer: Option<oneshot::Sender<CommitResult>>,
-    ) {
-        if let Err(error) = commit.append_to(&mut batch.frames) {
-            if let Some(answer) = answer {
-                let _ = answer.send(Err(error));
-            }
-            return;
-        }
-        batch.commits.push(commit);
-        batch.committers.extend(answer);
-    }
-
     fn add_message(&self, batch: &mut Batch, acceptance: Acceptance) {
         let post_office = &self.memory.post_office;
-        let is_in_batch = acceptance.message.key.is_some()
-            && batch
-                .acceptances
-                .iter()
-                .any(|(_, earlier)| earlier.message.key == acceptance.message.key);
+        let key = &acceptance.message.key;
+        let is_same = |entry: &Entry| match &entry.then {
+            Then::Queue(_, earlier) => earlier.message.key == *key,
+            Then::Nothing | Then::Answer(_) => false,
+        };
+        let is_in_batch = key.is_some() && batch.entries.iter().any(is_same);
         // What came before has an answer, and nothing to be written.
         if is_in_batch || post_office.knows(&acceptance.message) {
             batch.again.push(acceptance);
             return;
         }
-        let number = match batch.acceptances.last() {
-            Some((last, _)) => last.number + 1,
-            None => post_office.look(super::Mail::next),
-        };
+        let next = batch
+            .next
+            .get_or_insert_with(|| post_office.look(super::Mail::next));
+        let number = *next;
+        *next += 1;
+        batch.syncs = true;
         let change = MailChange::Arrived(number, acceptance.message.clone());
-        let commit = Commit::of_mail(change);
-        if let Err(problem) = commit.append_to(&mut batch.frames) {
-            return self.refuse(acceptance, SendError::Unkept { problem });
-        }
-        batch.commits.push(Arc::new(commit));
-        let again = false;
-        batch
-            .acceptances
-            .push((Accepted { number, again }, acceptance));
+        batch.entries.push(Entry {
+            commit: Arc::new(Commit::of_mail(change)),
+            then: Then::Queue(number, acceptance),
+        });
     }
 
     fn write_batch(&mut self, batch: Batch) {
         let Batch {
-            frames,
-            commits,
-            committers,
-            acceptances,
+            syncs,
+            entries,
             again,
+            ..
         } = batch;
-        let saved = if commits.is_empty() {
-            Ok(SaveResult::Synced)
-        } else {
-            self.save(&commits, &frames)
-        };
-        match saved {
-            Ok(result) => {
-                self.apply(&commits, acceptances);
-                for committer in committers {
-                    let _ = committer.send(Ok(result.clone()));
-                }
-            }
-            Err(problem) => {
-                for committer in committers {
-                    let _ = committer.send(Err(problem.clone()));
-                }
-                for (_, acceptance) in acceptances {
-                    let problem = problem.clone();
-                    self.refuse(acceptance, SendError::Unkept { problem });
-                }
+        if !entries.is_empty() {
+            match self.save(&entries, syncs) {
+                Ok(result) => self.apply(entries, &result),
+                Err(problem) => self.fail(entries, &problem),
             }
         }
         for acceptance in again {
@@ -193,39 +190,58 @@ impl Writer {
         }
     }
 
-    fn save(&mut self, commits: &[Arc<Commit>], frames: &[u8]) -> CommitResult {
+    fn save(&mut self, entries: &[Entry], syncs: bool) -> CommitResult {
         let Some(folder) = &mut self.folder else {
             return Err("the watcher is over".into());
         };
         if self.given_up.load(Ordering::Relaxed) {
             return Err("an earlier write has not come to its end".into());
         }
-        let commits: Vec<&Commit> = commits.iter().map(AsRef::as_ref).collect();
-        let saved = folder.add(&commits, frames, || self.memory.kept());
+        let commits: Vec<&Commit> = entries.iter().map(|entry| &*entry.commit).collect();
+        let saved = folder.add(&commits, syncs, || self.memory.kept());
         saved.map_err(|error| error.to_string())
     }
 
-    fn apply(&self, commits: &[Arc<Commit>], acceptances: Vec<(Accepted, Acceptance)>) {
-        let mut answers = Vec::with_capacity(acceptances.len());
-        for (accepted, acceptance) in acceptances {
-            let Acceptance {
-                message,
-                waiter,
-                answer,
-            } = acceptance;
+    /// Applies what is on disk, and tells those who wait for it.
+    fn apply(&self, entries: Vec<Entry>, result: &SaveResult) {
+        let post_office = &self.memory.post_office;
+        let durable = matches!(result, SaveResult::Synced);
+        for Entry { commit, then } in entries {
+            let Then::Queue(number, acceptance) = then else {
+                self.memory.apply(&commit);
+                if let Then::Answer(answer) = then {
+                    let _ = answer.send(Ok(result.clone()));
+                }
+                continue;
+            };
             // Before its message arrives: its run could end before.
-            if let Some(waiter) = waiter {
-                self.memory.post_office.wait(accepted.number, waiter);
+            if let Some(waiter) = acceptance.waiter {
+                post_office.wait(number, waiter);
             }
-            self.memory.post_office.give_back(&message.content);
-            answers.push((answer, accepted));
+            self.memory.apply(&commit);
+            // After it is queued: the room must not be given to another one in between.
+            post_office.give_back(&acceptance.message.content);
+            if let Some(answer) = acceptance.answer {
+                let again = false;
+                let _ = answer.send(Ok(Accepted {
+                    number,
+                    again,
+                    durable,
+                }));
+            }
         }
-        for commit in commits {
-            self.memory.apply(commit);
-        }
-        for (answer, accepted) in answers {
-            if let Some(answer) = answer {
-                let _ = answer.send(Ok(accepted));
+    }
+
+    /// Tells those who wait that nothing was changed, and keeps what nobody waits for.
+    fn fail(&mut self, entries: Vec<Entry>, problem: &str) {
+        for Entry { commit, then } in entries {
+            match then {
+                Then::Nothing => self.left.push(commit),
+                Then::Answer(answer) => drop(answer.send(Err(problem.into()))),
+                Then::Queue(_, acceptance) => {
+                    let problem = problem.into();
+                    self.refuse(acceptance, SendError::Unkept { problem });
+                }
             }
         }
     }
@@ -236,9 +252,8 @@ impl Writer {
         let refused = match post_office.recognise(&acceptance.message, &mut acceptance.waiter) {
             Recognised::Known(number) => {
                 post_office.give_back(&acceptance.message.content);
-                let again = true;
                 if let Some(answer) = acceptance.answer {
-                    let _ = answer.send(Ok(Accepted { number, again }));
+                    let _ = answer.send(Ok(Accepted::again(number, true)));
                 }
                 return;
             }
@@ -267,9 +282,27 @@ impl Writer {
             return;
         };
         if !self.given_up.load(Ordering::Relaxed) {
+            for commit in std::mem::take(&mut self.left) {
+                self.memory.apply(&commit);
+            }
             let _ = folder.fold(&self.memory.kept());
         }
     }
+}
+
+/// Looks for a request for a moment.
+fn spin(requests: &mpsc::Receiver<Request>) -> Option<Request> {
+    let began = Instant::now();
+    while began.elapsed() < SPIN_TIME {
+        for _ in 0..LOOKS_PER_YIELD {
+            if let Ok(request) = requests.try_recv() {
+                return Some(request);
+            }
+            std::hint::spin_loop();
+        }
+        std::thread::yield_now();
+    }
+    None
 }
 
 impl Memory {

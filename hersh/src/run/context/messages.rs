@@ -120,7 +120,8 @@ impl Context {
     /// Returns what the commit of this run says of its message.
     pub(super) fn mail(&self) -> Option<MailChange> {
         let message = self.intake.message.as_ref().filter(|_| self.counts)?;
-        if !self.shared.keeps_mail() {
+        // One without a number is not kept, so there is nothing to say of it.
+        if message.number == 0 || !self.shared.keeps_mail() {
             return None;
         }
         let run = MessageRun {

@@ -7,6 +7,7 @@
 //! growth       memory by variable and by signal
 //! flow         streams ──► variables ──► a function that reads them all
 //! journal      the messages once more, each run recorded
+//! durable      messages on disk before they are accepted, runs before they count; beside SQLite
 //! api          wrk ──► WatcherAPI
 //! ```
 //! Peers: the same by hand on tokio (the floor: no commit, no state that others can see, no stop
@@ -18,6 +19,7 @@ mod actor;
 mod api;
 mod bare;
 mod bare_flow;
+mod durable;
 mod flood;
 mod flow;
 mod growth;
@@ -40,13 +42,14 @@ const BARE: &str = "bare tokio loop";
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// All parts, in the order of their rows.
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("messages", messages::rows),
     ("round-trip", round_trip::rows),
     ("idle", idle::rows),
     ("growth", growth::rows),
     ("flow", flow::rows),
     ("journal", journal::rows),
+    ("durable", durable::rows),
     ("api", api::rows),
 ];
 
