@@ -10,7 +10,9 @@
 //! Values are kept as JSON text: their size is known, numbers stay exact, a snapshot is a join.
 
 mod commit;
+mod commit_log;
 mod effect_id;
+mod files;
 mod keeper;
 mod keys;
 mod ledger;

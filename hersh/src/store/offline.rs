@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::state_dir::{FILE, LOGS, UnreadableFile, read_files};
+use super::files::{FILE, LOGS, UnreadableFile, read_files};
 use super::{put, snapshot};
 
 /// The files that hold what a watcher keeps, in its state folder. All but the first may be missing.

@@ -9,31 +9,22 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
-
-use super::commit::{Commit, read_commits};
+use super::commit::Commit;
+use super::commit_log::{CommitLog, head};
+use super::files::{self, FILE, LOGS};
 use super::snapshot::{self, LogName};
-use super::{Kept, LastEnd, put};
+use super::{Kept, LastEnd};
 use crate::StartError;
 
-pub(super) const FILE: &str = "context.json";
 const TEMPORARY: &str = "context.json.new";
-pub(super) const LOGS: [&str; 2] = ["context.0.log", "context.1.log"];
 const LOCK: &str = "context.lock";
 /// While this is there, nothing can be written.
 #[cfg(test)]
 pub(crate) const FAILS: &str = "broken-disk";
-/// The bytes that every log begins with, before its id.
-const MAGIC: &str = "hersh commits 1 ";
-/// How far a log is lengthened ahead of what is written: a sync of bytes that are there already costs a third less than
-/// one that also has to note a new length.
-const AHEAD_BYTES: u64 = 64 * 1024;
-/// The length from which on a log that is longer than its snapshot is given up for a new one, bytes.
-const LOG_LEAST_BYTES: usize = 1024 * 1024;
 
 /// The folder where one watcher keeps its context. The folder is locked while this value lives.
 #[derive(Debug)]
@@ -45,7 +36,7 @@ pub(crate) struct StateDir {
     /// False when a power cut may bring back the snapshot before, with the log that it names.
     is_name_synced: bool,
     /// The log that commits are added to; `None` until a snapshot of this life names it.
-    log: Option<Log>,
+    log: Option<CommitLog>,
     /// The lock file. It holds the lock until it is dropped.
     _lock: File,
 }
@@ -57,29 +48,6 @@ enum Named {
     Nothing,
     /// One of the two files.
     File(u8),
-}
-
-#[derive(Debug)]
-struct Log {
-    file: File,
-    head_bytes: u64,
-    /// The bytes of it that are committed.
-    bytes: u64,
-    /// Those of them that are synced.
-    synced: u64,
-    /// The bytes that it has on disk: zeros follow the commits.
-    allocated: u64,
-    bytes_max: u64,
-}
-
-/// What the files of a folder hold, and the log that the snapshot names.
-type KeptInFiles = (Kept, Option<LogName>);
-
-/// A file that cannot be understood.
-#[derive(Debug)]
-pub(super) struct UnreadableFile {
-    pub(super) file: &'static str,
-    pub(super) problem: String,
 }
 
 /// How well something was saved.
@@ -118,10 +86,10 @@ impl StateDir {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let (kept, log) = read(path, space)?;
+        let (kept, log) = files::read(path, space)?;
         if log.is_some() {
             // What a killed process wrote may be in memory alone, and is built on from now on.
-            sync_files(path).map_err(failed)?;
+            files::sync(path).map_err(failed)?;
         }
         let directory = Self {
             path: path.into(),
@@ -156,7 +124,7 @@ impl StateDir {
     ) -> io::Result<SaveResult> {
         #[cfg(test)]
         self.fail_as_told()?;
-        drop(self.log.take_if(|log| log.bytes >= log.bytes_max));
+        drop(self.log.take_if(|log| log.is_full()));
         let Some(log) = &mut self.log else {
             let mut kept = before();
             kept.apply(commits);
@@ -167,7 +135,7 @@ impl StateDir {
             Err(error) => {
                 // If this fails too, a crash before the next commit may bring these commits back. So may one in
                 // the middle of any write.
-                let _ = log.file.set_len(log.bytes);
+                let _ = log.cut();
                 self.log = None;
                 Err(error)
             }
@@ -210,7 +178,7 @@ impl StateDir {
         Ok(self.sync_name())
     }
 
-    fn begin_log_at(&mut self, path: &Path, kept: &Kept, name: LogName) -> io::Result<Log> {
+    fn begin_log_at(&mut self, path: &Path, kept: &Kept, name: LogName) -> io::Result<CommitLog> {
         remove(path)?;
         let mut file = private().create_new(true).open(path)?;
         let head = head(&name.id);
@@ -219,15 +187,7 @@ impl StateDir {
         // The name of the log has to be on disk before a snapshot names it.
         self.sync_folder()?;
         let snapshot_bytes = self.save(kept, Some(name))?;
-        let bytes = head.len() as u64;
-        Ok(Log {
-            file,
-            head_bytes: bytes,
-            bytes,
-            synced: bytes,
-            allocated: bytes,
-            bytes_max: snapshot_bytes.max(LOG_LEAST_BYTES) as u64,
-        })
+        Ok(CommitLog::new(file, &head, snapshot_bytes))
     }
 
     /// Replaces the snapshot, whose name is not synced then. Returns its size in bytes.
@@ -281,146 +241,12 @@ impl StateDir {
     /// Returns what a folder holds that may be in use.
     #[cfg(test)]
     pub(crate) fn look(path: &Path) -> Kept {
-        read(path, 0).unwrap().0
+        files::read(path, 0).unwrap().0
     }
 
     fn sync_folder(&self) -> io::Result<()> {
         File::open(&self.path).and_then(|folder| folder.sync_all())
     }
-}
-
-impl Log {
-    /// Writes behind what is committed.
-    fn append(&mut self, commits: &[&Commit], syncs: bool) -> io::Result<()> {
-        let mut frames = Vec::new();
-        for commit in commits {
-            let synced = self.synced - self.head_bytes;
-            commit
-                .append_to(&mut frames, synced)
-                .map_err(io::Error::other)?;
-        }
-        let end = self.bytes + frames.len() as u64;
-        if end > self.allocated {
-            let more = (end - self.allocated).max(AHEAD_BYTES);
-            // Where this is not known, or a quota leaves no room for it, a write lengthens the file.
-            let flags = FallocateFlags::empty();
-            if rustix::fs::fallocate(&self.file, flags, self.allocated, more).is_ok() {
-                self.allocated += more;
-            }
-        }
-        self.file.write_all_at(&frames, self.bytes)?;
-        if syncs {
-            self.file.sync_data()?;
-            self.synced = end;
-        }
-        self.bytes = end;
-        Ok(())
-    }
-}
-
-impl Kept {
-    /// Applies commits.
-    fn apply(&mut self, commits: &[&Commit]) {
-        for commit in commits {
-            for (key, json) in commit.values.iter().cloned() {
-                put(&mut self.values, key, json);
-            }
-            for change in commit.effects.iter().cloned() {
-                self.ledger.apply(change);
-            }
-            for change in commit.mail.iter().cloned() {
-                self.mail.apply(change);
-            }
-        }
-    }
-}
-
-/// Reads what a folder holds.
-fn read(path: &Path, space: u64) -> Result<KeptInFiles, StartError> {
-    let mut failure = None;
-    let file = |name: &'static str| match fs::read(path.join(name)) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            if error.kind() != ErrorKind::NotFound {
-                failure = Some(error);
-            }
-            None
-        }
-    };
-    let files = read_files(file, space);
-    if let Some(error) = failure {
-        return Err(StartError::StateDir {
-            path: path.into(),
-            error: error.to_string(),
-        });
-    }
-    match files {
-        Ok(files) => Ok(files.unwrap_or_else(|| (Kept::nothing(space), None))),
-        Err(UnreadableFile { file, problem }) => Err(StartError::Snapshot {
-            path: path.join(file),
-            message: problem,
-        }),
-    }
-}
-
-fn sync_files(path: &Path) -> io::Result<()> {
-    for name in [FILE, LOGS[0], LOGS[1]] {
-        match File::open(path.join(name)) {
-            Ok(file) => file.sync_all()?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    File::open(path)?.sync_all()
-}
-
-/// Reads what these files hold; `None` without a snapshot.
-///
-/// # Errors
-/// The file that cannot be understood, and what is wrong with it.
-pub(super) fn read_files(
-    mut file: impl FnMut(&'static str) -> Option<Vec<u8>>,
-    space: u64,
-) -> Result<Option<KeptInFiles>, UnreadableFile> {
-    let unreadable = |file, problem| UnreadableFile { file, problem };
-    let Some(bytes) = file(FILE) else {
-        // A crash in the very first commit leaves a log with nothing but its head.
-        let has_commits = |bytes: Vec<u8>| bytes.len() > head(&"0".repeat(16)).len();
-        return match LOGS
-            .into_iter()
-            .find(|log| file(log).is_some_and(has_commits))
-        {
-            None => Ok(None),
-            Some(log) => Err(unreadable(
-                FILE,
-                format!("it is missing, and {log} goes on with it: put it back"),
-            )),
-        };
-    };
-    let (mut kept, log) =
-        snapshot::decode(&bytes, space).map_err(|problem| unreadable(FILE, problem))?;
-    let Some(name) = log else {
-        return Ok(Some((kept, None)));
-    };
-    let Some(log) = LOGS.get(usize::from(name.file)) else {
-        let problem = format!("it names log {}, there are 0 and 1", name.file);
-        return Err(unreadable(FILE, problem));
-    };
-    let Some(bytes) = file(log) else {
-        let problem = format!("it is missing, and {FILE} goes on with it: put it back");
-        return Err(unreadable(log, problem));
-    };
-    let Some(frames) = bytes.strip_prefix(head(&name.id).as_bytes()) else {
-        let problem = format!("it is not the log that {FILE} goes on with");
-        return Err(unreadable(log, problem));
-    };
-    let commits = read_commits(frames).map_err(|problem| unreadable(log, problem))?;
-    kept.apply(&commits.iter().collect::<Vec<_>>());
-    Ok(Some((kept, Some(name))))
-}
-
-fn head(id: &str) -> String {
-    format!("{MAGIC}{id}\n")
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -548,7 +374,10 @@ mod tests {
             sizes.push(LOGS.map(size));
         }
         let most = sizes.iter().flatten().max().unwrap();
-        assert!(*most < 2 * LOG_LEAST_BYTES as u64, "{sizes:?}");
+        assert!(
+            *most < 2 * crate::store::commit_log::LOG_LEAST_BYTES as u64,
+            "{sizes:?}"
+        );
         let is_one = |[first, second]: &[u64; 2]| (*first == 0) != (*second == 0);
         assert!(sizes.iter().all(is_one), "{sizes:?}");
         assert!(sizes.iter().any(|[_, second]| *second > 1_000_000));
@@ -648,7 +477,7 @@ mod tests {
         assert!(opened.add(&set("b", "3")).is_err());
         fs::remove_dir(folder.path().join(TEMPORARY)).unwrap();
         assert_eq!(
-            read(folder.path(), 7).unwrap().0.values,
+            files::read(folder.path(), 7).unwrap().0.values,
             pairs(&[("a", "1")])
         );
         opened.add(&set("b", "4")).unwrap();

@@ -21,6 +21,8 @@ use crate::base::sync::{Mutex, locked};
 
 /// Most requests that are written at once.
 const BATCH_MAX: usize = 1_024;
+/// How long the writer waits for one more request to share a write: a twentieth of a sync.
+const GATHER_TIME: Duration = Duration::from_micros(5);
 /// How long the writer looks for the next request before it lets its thread sleep: the next run tends to end soon, and
 /// waking a thread costs a fifth of a sync.
 const SPIN_TIME: Duration = Duration::from_micros(50);
@@ -110,8 +112,7 @@ impl Writer {
         while let Ok(first) = requests.recv() {
             let mut next = Some(first);
             while let Some(first) = next {
-                let more = requests.try_iter().take(BATCH_MAX - 1);
-                self.write(std::iter::once(first).chain(more).collect());
+                self.write(gather(first, requests));
                 next = if spins { spin(requests) } else { None };
             }
         }
@@ -288,6 +289,22 @@ impl Writer {
             let _ = folder.fold(&self.memory.kept());
         }
     }
+}
+
+/// Returns a request with those that follow it closely: what comes at once shares a sync.
+fn gather(first: Request, requests: &mpsc::Receiver<Request>) -> Vec<Request> {
+    let mut gathered = vec![first];
+    let mut last = Instant::now();
+    while gathered.len() < BATCH_MAX && last.elapsed() < GATHER_TIME {
+        match requests.try_recv() {
+            Ok(request) => {
+                gathered.push(request);
+                last = Instant::now();
+            }
+            Err(_) => std::hint::spin_loop(),
+        }
+    }
+    gathered
 }
 
 /// Looks for a request for a moment.
