@@ -64,6 +64,14 @@ pub(crate) struct Message {
     pub(crate) content: Arc<str>,
     /// When the message came in, milliseconds since the Unix epoch.
     pub(crate) at_ms: u64,
+    /// What else is known of a message that is kept on disk.
+    pub(crate) kept: Option<Box<KeptNote>>,
+}
+
+/// What is known of a message that is kept on disk. Apart, because a queue of messages in memory alone is a third
+/// longer with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeptNote {
     /// How many times its run took the process with it, of a message whose run may have ended the last life.
     pub(crate) suspect: Option<u32>,
     /// When the message was queued, which an earlier life may have left to this one.
@@ -112,6 +120,21 @@ pub(crate) struct Intake {
     pub(crate) changed: Vec<Arc<Var>>,
 }
 
+impl Message {
+    /// Returns when the message was queued.
+    #[cfg(feature = "api")]
+    pub(crate) fn queued_at_ms(&self) -> u64 {
+        self.kept
+            .as_ref()
+            .map_or(self.at_ms, |kept| kept.queued_at_ms)
+    }
+
+    /// Returns how many times its run took the process with it, if its run may have ended the last life.
+    pub(crate) fn suspect(&self) -> Option<u32> {
+        self.kept.as_ref()?.suspect
+    }
+}
+
 impl Inbox {
     /// Returns an empty inbox for at most `capacity` messages. Takes no memory for them in advance.
     pub(crate) fn new(capacity: usize) -> Self {
@@ -147,8 +170,7 @@ impl Inbox {
             number,
             content,
             at_ms,
-            suspect: None,
-            queued_at_ms: at_ms,
+            kept: None,
         });
         drop(arrivals);
         self.bell.ring();

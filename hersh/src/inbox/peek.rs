@@ -48,10 +48,7 @@ impl Inbox {
         let arrivals = locked(&self.arrivals);
         let ends = arrivals.stop.is_some() || arrivals.kill.is_some();
         let end_at_ms = ends.then_some(arrivals.end_at_ms);
-        let message_at_ms = arrivals
-            .messages
-            .front()
-            .map(|message| message.queued_at_ms);
+        let message_at_ms = arrivals.messages.front().map(Message::queued_at_ms);
         end_at_ms.into_iter().chain(message_at_ms).min()
     }
 }

@@ -145,8 +145,7 @@ fn a_message_on_its_way_to_the_disk_keeps_its_room() {
                     number: 1,
                     content: "a".into(),
                     at_ms: 0,
-                    suspect: None,
-                    queued_at_ms: 0,
+                    kept: None,
                 });
                 writer.give_back("a");
             }

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
 
 use crate::base::clock::Clock;
-use crate::base::sync::{Mutex, locked};
+use crate::base::sync::{Mutex, OwnLines, locked};
 use crate::inbox::{Inbox, Var};
 use crate::journal::JournalState;
 use crate::store::{CommittedValues, Keeper, Kept, LastEnd, Ledger, Memory, PostOffice, StateDir};
@@ -75,9 +75,10 @@ pub(crate) struct Shared {
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     /// The messages that are kept, waited for, or set aside.
     pub(crate) post_office: Arc<PostOffice>,
-    /// Commits what changes in the three above.
-    pub(crate) keeper: Keeper,
-    pub(crate) readers: Readers,
+    /// Commits what changes in the three above. Senders look at it and at the readers, and the engine writes beside
+    /// them all the time.
+    pub(crate) keeper: OwnLines<Keeper>,
+    pub(crate) readers: OwnLines<Readers>,
     pub(crate) recent: RecentSignals,
     pub(crate) feed: Feed,
     pub(crate) heartbeat: Heartbeat,
@@ -142,8 +143,8 @@ impl Shared {
             committed: memory.values.clone(),
             ledger: memory.ledger.clone(),
             post_office: memory.post_office.clone(),
-            keeper: Keeper::new(memory, folder, clock.is_virtual()),
-            readers: Readers::default(),
+            keeper: OwnLines(Keeper::new(memory, folder, clock.is_virtual())),
+            readers: OwnLines::default(),
             recent: RecentSignals::new(),
             feed: Feed::new(),
             heartbeat: Heartbeat::new(),

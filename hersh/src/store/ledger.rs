@@ -244,6 +244,7 @@ impl Ledger {
     }
 
     /// Returns how many outcomes wait for their runs.
+    #[cfg(feature = "api")]
     pub(crate) fn settled(&self) -> usize {
         self.settled.len()
     }

@@ -44,7 +44,9 @@ pub(crate) use ledger::{
     Ledger, LedgerChange, LedgerOutline, LedgerSize, OpenEffect, Progress, SavedLedger,
     SettledResult, Settlement,
 };
-pub(crate) use mail::{Mail, MailChange, SetAside};
+#[cfg(feature = "api")]
+pub(crate) use mail::SetAside;
+pub(crate) use mail::{Mail, MailChange};
 pub(crate) use message::{KeptMessage, MessageRun};
 pub(crate) use post_office::{Accepted, EndSender, LastEnd, MessageEnd, PostOffice, Recognised};
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::{KeptMessage, KeyEnd, Mail, MailChange, MessageRun};
 use crate::SendError;
 use crate::base::clock::Clock;
 use crate::base::sync::{Mutex, locked};
-use crate::inbox::{Inbox, Message};
+use crate::inbox::{Inbox, KeptNote, Message};
 
 /// What came of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,10 @@ impl PostOffice {
         for (place, (number, message)) in mail.waiting().enumerate() {
             let is_suspect = place == 0 && (last_end == LastEnd::Cut || message.fatal > 0);
             inbox.deliver(Message {
-                suspect: is_suspect.then_some(message.fatal),
+                kept: Some(Box::new(KeptNote {
+                    suspect: is_suspect.then_some(message.fatal),
+                    queued_at_ms: clock.now_ms(),
+                })),
                 ..queued(number, message, clock)
             });
         }
@@ -304,7 +307,9 @@ fn queued(number: u64, message: &KeptMessage, clock: Clock) -> Message {
         number,
         content: message.content.clone(),
         at_ms: message.at_ms,
-        suspect: None,
-        queued_at_ms: clock.now_ms(),
+        kept: Some(Box::new(KeptNote {
+            suspect: None,
+            queued_at_ms: clock.now_ms(),
+        })),
     }
 }

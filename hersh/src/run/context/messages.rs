@@ -134,7 +134,7 @@ impl Context {
     /// Returns what is to be noted before this run: its message may have ended an earlier life of the watcher.
     pub(crate) fn suspicion(&self) -> Option<Suspicion> {
         let message = self.intake.message.as_ref()?;
-        let times = message.suspect?;
+        let times = message.suspect()?;
         let number = message.number;
         Some(match times {
             0..FATAL_LIMIT => Suspicion::Note(MailChange::Suspected(number)),
@@ -146,7 +146,7 @@ impl Context {
     pub(crate) fn fatal_message(&self) -> Option<MailChange> {
         let message = self.intake.message.as_ref().filter(|_| !self.counts)?;
         // That of a suspect was noted before its run.
-        let message = Some(message).filter(|message| message.suspect.is_none())?;
+        let message = Some(message).filter(|message| message.suspect().is_none())?;
         self.shared
             .keeper
             .is_durable()

@@ -111,8 +111,7 @@ impl Context {
             number: recorded.run,
             content: content.into(),
             at_ms: recorded.now_ns / 1_000_000,
-            suspect: None,
-            queued_at_ms: recorded.now_ns / 1_000_000,
+            kept: None,
         });
         let settled = recorded.acts.settled.as_ref();
         self.asks.begin(settled.map(|it| (it.id, it.effect())));
