@@ -210,12 +210,6 @@ pub enum HookError {
         /// What is wrong, and where.
         message: String,
     },
-    /// The run of the message ended the watcher too often.
-    #[error("the watcher ended {times} times in the middle of the run of this message")]
-    MessageFatal {
-        /// How many times.
-        times: u32,
-    },
     /// There is nothing to reply to.
     #[error("reply: this run has no message: reply only where message() returns one")]
     NoMessage,
@@ -249,7 +243,6 @@ impl HookError {
             | Self::EffectsFull { .. }
             | Self::EffectType { .. }
             | Self::MessageType { .. }
-            | Self::MessageFatal { .. }
             | Self::NoMessage
             | Self::Reply { .. } => false,
         }
@@ -257,9 +250,9 @@ impl HookError {
 }
 
 impl HookError {
-    /// Returns true for the errors of a message that no other run mends.
+    /// Returns true for an error of the run's message, which no other run mends.
     pub(crate) fn is_of_message(&self) -> bool {
-        matches!(self, Self::MessageType { .. } | Self::MessageFatal { .. })
+        matches!(self, Self::MessageType { .. })
     }
 }
 

@@ -37,14 +37,6 @@ impl RunReturn {
         }
     }
 
-    /// Returns the data of a run that is not made, because its message ended the watcher too often.
-    pub(crate) fn fatal(times: u32) -> Self {
-        Self::Failed {
-            reason: format!("the watcher ended {times} times in the middle of its run").into(),
-            hook: Some(HookError::MessageFatal { times }),
-        }
-    }
-
     /// Returns the data of a call that panicked with this text.
     pub(crate) fn panicked(text: String) -> Self {
         Self::Failed {

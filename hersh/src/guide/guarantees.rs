@@ -29,8 +29,8 @@
 //!   day is the same one: send it until there is an answer.
 //! - **A reply** ([`crate::Context::reply`]) is committed with the run. Who waits for it ([`crate::Watcher::ask`],
 //!   `?wait=run`) has it only then.
-//! - **Order.** First in, first out; the messages of one sender keep their order. One that was set aside and sent
-//!   again comes last.
+//! - **Order.** First in, first out; the messages of one sender keep their order. One that was set aside and sent again
+//!   comes behind those that wait, and is back in its place after a restart.
 //! - **Back-pressure.** At most [`crate::MESSAGE_CAPACITY`] messages and
 //!   [`crate::MESSAGE_TOTAL_LIMIT_BYTES`] wait or are set aside; then [`crate::SendError::QueueFull`] goes to the
 //!   sender, and nothing is dropped silently. Once an end is asked for, further messages are refused.

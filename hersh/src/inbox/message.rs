@@ -20,8 +20,8 @@ pub(crate) struct Message {
 /// longer with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeptNote {
-    /// How many times its run took the process with it, of a message whose run may have ended the last life.
-    pub(crate) suspect: Option<u32>,
+    /// True when its run may have ended an earlier life of the watcher.
+    pub(crate) is_suspect: bool,
     /// When the message was queued, which an earlier life may have left to this one.
     pub(crate) queued_at_ms: u64,
 }
@@ -53,10 +53,5 @@ impl Message {
         self.kept
             .as_ref()
             .map_or(self.at_ms, |kept| kept.queued_at_ms)
-    }
-
-    /// Returns how many times its run took the process with it, if its run may have ended the last life.
-    pub(crate) fn suspect(&self) -> Option<u32> {
-        self.kept.as_ref()?.suspect
     }
 }

@@ -18,7 +18,7 @@ use crate::inbox::Inbox;
 use crate::journal::{Part, RecordedOutcome, RecordedRun};
 use crate::run::{ContextParts, Sources};
 use crate::shared::{Logbook, Shared};
-use crate::store::{Kept, Ledger, LedgerOutline, Store};
+use crate::store::{FolderContents, Ledger, LedgerOutline, Store};
 use crate::{Context, Error, HookError};
 
 /// A managed function and all that it builds on.
@@ -59,9 +59,9 @@ where
     ) -> Self {
         let clock = Clock::paused(part.at_ns / 1_000_000);
         let (inbox, log) = (Inbox::new(1), Logbook::new(None));
-        let kept = Kept {
+        let kept = FolderContents {
             values: part.context.into_iter().collect(),
-            ..Kept::nothing(0)
+            ..FolderContents::nothing(0)
         };
         let shared = Shared::keeping(part.watcher, clock, inbox, log, (None, kept));
         let shared = Arc::new(shared);

@@ -11,7 +11,6 @@ use std::time::Duration;
 use hersh_machine::OpId;
 use tokio::time::Instant;
 
-use super::context::Suspicion;
 use super::managed::CleanupFn;
 use super::operation::drive_to_completion;
 use super::recorder::Recorder;
@@ -73,6 +72,7 @@ where
 
     /// Runs the watcher until it is over.
     pub(crate) async fn drive(&mut self) -> Ending {
+        self.set_fatal_aside();
         self.step_loop.step(Event::Started);
         loop {
             match self.step_loop.pop_effect() {
@@ -135,14 +135,11 @@ where
         let began = self.step_loop.stepped_at();
         let (managed, cx) = (&mut self.managed, &mut self.cx);
         let work = async move {
-            match cx.suspicion() {
-                None => {}
-                Some(Suspicion::Note(change)) => {
-                    let keeper = &cx.shared.clone().keeper;
-                    // A disk that does not take it keeps no message from its run.
-                    let _ = keeper.commit_alone(Arc::new(Commit::of_mail(change))).await;
-                }
-                Some(Suspicion::Refuse { times }) => return RunReturn::fatal(times),
+            if let Some(suspected) = cx.suspicion() {
+                let keeper = &cx.shared.keeper;
+                // A disk that does not take it keeps no message from its run.
+                let commit = Arc::new(Commit::of_mail(suspected));
+                let _ = keeper.commit_alone(commit).await;
             }
             RunReturn::of(managed(cx).await)
         };
@@ -214,6 +211,23 @@ where
                 ..Commit::default()
             });
         }
+    }
+
+    /// Goes on without the messages that ended too many lives. They are not even looked at by a run, which would have to
+    /// be told apart in a replay.
+    fn set_fatal_aside(&self) {
+        let mail = self.cx.shared.post_office.fatal();
+        if mail.is_empty() {
+            return;
+        }
+        let text =
+            "a message is set aside: the watcher ended again and again in the middle of its run";
+        let shared = &self.cx.shared;
+        shared.note(Level::Error, LogKind::StateFault, 0, text);
+        shared.keeper.note(Commit {
+            mail,
+            ..Commit::default()
+        });
     }
 
     /// Goes on without the message of the run that failed.

@@ -31,7 +31,9 @@ use crate::base::clock::Clock;
 use crate::base::sync::{Mutex, OwnLines, locked};
 use crate::inbox::{Inbox, Var};
 use crate::journal::JournalState;
-use crate::store::{CommittedValues, Keeper, Kept, LastEnd, Ledger, Memory, PostOffice, StateDir};
+use crate::store::{
+    CommittedValues, FolderContents, Keeper, LastEnd, Ledger, Memory, PostOffice, StateDir,
+};
 use crate::{Ending, WatcherState};
 
 use feed::Feed;
@@ -116,7 +118,7 @@ impl Shared {
     /// Returns the shared parts of a watcher that has not started and keeps nothing.
     #[cfg(test)]
     pub(crate) fn new(id: Arc<str>, clock: Clock, inbox: Inbox, log: Logbook) -> Self {
-        Self::keeping(id, clock, inbox, log, (None, Kept::nothing(0)))
+        Self::keeping(id, clock, inbox, log, (None, FolderContents::nothing(0)))
     }
 
     /// Returns the shared parts of a watcher that has not started, with what it keeps: in a folder, if there is
@@ -126,7 +128,7 @@ impl Shared {
         clock: Clock,
         inbox: Inbox,
         log: Logbook,
-        (folder, kept): (Option<StateDir>, Kept),
+        (folder, kept): (Option<StateDir>, FolderContents),
     ) -> Self {
         let inbox = Arc::new(inbox);
         let last_end = folder.as_ref().map_or(LastEnd::Well, StateDir::last_end);

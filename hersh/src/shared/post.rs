@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use crate::base::sync::{Mutex, locked};
-use crate::store::{Acceptance, Accepted, EndSender, KeptMessage, Recognised};
+use crate::store::{Acceptance, Admission, EndSender, KeptMessage, Recognition};
 use crate::{KEY_LIMIT_BYTES, SendError};
 
 /// Most types that one watcher reads messages as.
@@ -82,8 +82,8 @@ impl<T: Into<Arc<str>>> From<T> for Message {
     }
 }
 
-impl From<Accepted> for Receipt {
-    fn from(accepted: Accepted) -> Self {
+impl From<Admission> for Receipt {
+    fn from(accepted: Admission) -> Self {
         Self {
             number: accepted.number,
             durable: accepted.durable,
@@ -155,9 +155,9 @@ impl Shared {
         // else waits by now.
         let looked_up = kept(&message, at_ms);
         match self.post_office.recognise(&looked_up, &mut waiter) {
-            Recognised::New => {}
-            Recognised::Known(number) => return Ok(Accepted::again(number, true).into()),
-            Recognised::Reused => return Err(SendError::KeyReused),
+            Recognition::New => {}
+            Recognition::Known(number) => return Ok(Admission::again(number, true).into()),
+            Recognition::Reused => return Err(SendError::KeyReused),
         }
         self.readers.check(&message.content)?;
         let (answer, answered) = oneshot::channel();
@@ -171,7 +171,7 @@ impl Shared {
         message: Message,
         at_ms: u64,
         waiter: Option<EndSender>,
-        answer: Option<oneshot::Sender<Result<Accepted, SendError>>>,
+        answer: Option<oneshot::Sender<Result<Admission, SendError>>>,
     ) -> Result<(), SendError> {
         self.inbox.reserve(&message.content)?;
         let accepted = self.keeper.accept(Acceptance {
@@ -190,14 +190,14 @@ impl Shared {
         message: Message,
         at_ms: u64,
         waiter: Option<EndSender>,
-    ) -> Result<Accepted, SendError> {
+    ) -> Result<Admission, SendError> {
         self.readers.check(&message.content)?;
         if message.key.is_some() || waiter.is_some() {
             return self
                 .post_office
                 .accept_in_memory(kept(&message, at_ms), waiter);
         }
-        Ok(Accepted {
+        Ok(Admission {
             number: self.inbox.push_message(message.content, at_ms)?,
             again: false,
             durable: false,

@@ -7,14 +7,14 @@ use std::path::Path;
 use super::commit::{Commit, read_commits};
 use super::commit_log::head;
 use super::snapshot::{self, LogName};
-use super::{Kept, put};
+use super::{FolderContents, put};
 use crate::StartError;
 
 pub(super) const FILE: &str = "context.json";
 pub(super) const LOGS: [&str; 2] = ["context.0.log", "context.1.log"];
 
 /// What the files of a folder hold, and the log that the snapshot names.
-type KeptInFiles = (Kept, Option<LogName>);
+type KeptInFiles = (FolderContents, Option<LogName>);
 
 /// A file that cannot be understood.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path, space: u64) -> Result<KeptInFiles, StartError> {
         });
     }
     match files {
-        Ok(files) => Ok(files.unwrap_or_else(|| (Kept::nothing(space), None))),
+        Ok(files) => Ok(files.unwrap_or_else(|| (FolderContents::nothing(space), None))),
         Err(UnreadableFile { file, problem }) => Err(StartError::Snapshot {
             path: path.join(file),
             message: problem,
@@ -82,7 +82,9 @@ pub(super) fn read_files(
             None => Ok(None),
             Some(log) => Err(unreadable(
                 FILE,
-                format!("it is missing, and {log} goes on with it: put it back"),
+                format!(
+                    "it is missing, and {log} goes on with it: put it back, or remove {log} to begin anew"
+                ),
             )),
         };
     };
@@ -108,7 +110,7 @@ pub(super) fn read_files(
     Ok(Some((kept, Some(name))))
 }
 
-impl Kept {
+impl FolderContents {
     /// Applies commits.
     pub(super) fn apply(&mut self, commits: &[&Commit]) {
         for commit in commits {

@@ -18,8 +18,6 @@ pub(crate) struct Keeper {
     given_up: Arc<AtomicBool>,
     /// `None` without a folder.
     desk: Option<Mutex<WriterDesk>>,
-    /// True in virtual time, where no other thread may decide what comes first.
-    is_virtual: bool,
 }
 
 /// Where the writer is.
@@ -28,7 +26,7 @@ enum WriterDesk {
     Idle(Box<Writer>),
     /// It writes on a thread of its own, so that a slow disk keeps nobody else from answering.
     Thread(mpsc::Sender<Request>),
-    /// It writes on whatever thread asks.
+    /// It writes on whatever thread asks: in virtual time no other thread may decide what comes first.
     Inline(Arc<Mutex<Writer>>),
     Closed,
 }
@@ -54,7 +52,6 @@ impl Keeper {
             memory,
             given_up,
             desk,
-            is_virtual,
         }
     }
 
@@ -203,7 +200,7 @@ impl Drop for Attempt<'_> {
 impl std::fmt::Debug for Keeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keeper")
-            .field("is_virtual", &self.is_virtual)
+            .field("is_durable", &self.is_durable())
             .finish_non_exhaustive()
     }
 }

@@ -48,7 +48,7 @@ pub(crate) use ledger::{
 pub(crate) use mail::SetAside;
 pub(crate) use mail::{Mail, MailChange};
 pub(crate) use message::{KeptMessage, MessageRun};
-pub(crate) use post_office::{Accepted, EndSender, LastEnd, MessageEnd, PostOffice, Recognised};
+pub(crate) use post_office::{Admission, EndSender, LastEnd, MessageEnd, PostOffice, Recognition};
 #[cfg(test)]
 pub(crate) use state_dir::FAILS;
 pub(crate) use state_dir::{SaveResult, StateDir};
@@ -62,7 +62,7 @@ pub(crate) type ValueChange = (Arc<str>, Option<Arc<str>>);
 
 /// All that is committed, at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Kept {
+pub(crate) struct FolderContents {
     pub(crate) values: Values,
     /// The open effects; empty if none was ever asked for.
     pub(crate) ledger: Ledger,
@@ -115,7 +115,7 @@ impl CommittedValues {
     }
 }
 
-impl Kept {
+impl FolderContents {
     /// Returns what a new folder holds, for a life whose ids of effects begin with `space`.
     pub(crate) fn nothing(space: u64) -> Self {
         Self {

@@ -32,7 +32,7 @@ pub(crate) type EndSender = oneshot::Sender<MessageEnd>;
 
 /// A message that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Accepted {
+pub(crate) struct Admission {
     pub(crate) number: u64,
     /// True when it came before under its key.
     pub(crate) again: bool,
@@ -60,6 +60,9 @@ struct Counter {
     waiters: BTreeMap<u64, Vec<EndSender>>,
 }
 
+/// How many times the run of a message may be noted and end the watcher; beside the first time, which nobody noted.
+const FATAL_LIMIT: u32 = 3;
+
 /// How the last life of a watcher ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LastEnd {
@@ -71,7 +74,7 @@ pub(crate) enum LastEnd {
 
 /// A message that its sender may have sent before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Recognised {
+pub(crate) enum Recognition {
     /// It is new.
     New,
     /// It came before, under this number.
@@ -80,7 +83,7 @@ pub(crate) enum Recognised {
     Reused,
 }
 
-impl Accepted {
+impl Admission {
     /// Returns what is said of a message that came before.
     pub(crate) fn again(number: u64, durable: bool) -> Self {
         Self {
@@ -96,14 +99,17 @@ impl PostOffice {
     /// did not end well, the run of the oldest message may have ended it.
     pub(crate) fn new(inbox: Arc<Inbox>, clock: Clock, mail: Mail, last_end: LastEnd) -> Self {
         for (place, (number, message)) in mail.waiting().enumerate() {
-            let is_suspect = place == 0 && (last_end == LastEnd::Cut || message.fatal > 0);
-            inbox.deliver(Message {
-                kept: Some(Box::new(KeptNote {
-                    suspect: is_suspect.then_some(message.fatal),
-                    queued_at_ms: clock.now_ms(),
-                })),
-                ..queued(number, message, clock)
-            });
+            if message.fatal < FATAL_LIMIT {
+                let is_suspect = place == 0 && (last_end == LastEnd::Cut || message.fatal > 0);
+                let queued_at_ms = clock.now_ms();
+                inbox.deliver(Message {
+                    kept: Some(Box::new(KeptNote {
+                        is_suspect,
+                        queued_at_ms,
+                    })),
+                    ..queued(number, message, clock)
+                });
+            }
         }
         for (_, aside) in mail.set_aside() {
             inbox.set_aside(aside.message.content.len());
@@ -119,6 +125,20 @@ impl PostOffice {
                 waiters: BTreeMap::new(),
             }),
         }
+    }
+
+    /// Returns the messages that have no other run because theirs ended too many lives of the watcher, each as the
+    /// change that sets it aside.
+    pub(crate) fn fatal(&self) -> Vec<MailChange> {
+        self.look(|mail| {
+            let fatal = mail.waiting().filter(|(_, it)| it.fatal >= FATAL_LIMIT);
+            let aside = fatal.map(|(number, message)| {
+                let times = message.fatal;
+                let reason = format!("the watcher ended {times} times in the middle of its run");
+                MailChange::SetAside(number, reason.into())
+            });
+            aside.collect()
+        })
     }
 
     /// Calls `look` with the mail.
@@ -150,7 +170,7 @@ impl PostOffice {
         &self,
         message: &KeptMessage,
         waiter: &mut Option<EndSender>,
-    ) -> Recognised {
+    ) -> Recognition {
         locked(&self.counter).recognise(message, waiter)
     }
 
@@ -167,7 +187,7 @@ impl PostOffice {
         &self,
         message: KeptMessage,
         mut waiter: Option<EndSender>,
-    ) -> Result<Accepted, SendError> {
+    ) -> Result<Admission, SendError> {
         // Held to the end: somebody may send the same message at the same time, and its run, which may end before this
         // function does, waits for the lock then.
         let mut counter = locked(&self.counter);
@@ -175,9 +195,9 @@ impl PostOffice {
             return Err(SendError::NotRunning);
         }
         match counter.recognise(&message, &mut waiter) {
-            Recognised::New => {}
-            Recognised::Known(number) => return Ok(Accepted::again(number, false)),
-            Recognised::Reused => return Err(SendError::KeyReused),
+            Recognition::New => {}
+            Recognition::Known(number) => return Ok(Admission::again(number, false)),
+            Recognition::Reused => return Err(SendError::KeyReused),
         }
         self.is_watched.store(true, Ordering::Relaxed);
         let content = message.content.clone();
@@ -186,7 +206,7 @@ impl PostOffice {
         if let Some(waiter) = waiter {
             counter.wait(number, waiter);
         }
-        Ok(Accepted {
+        Ok(Admission {
             number,
             again: false,
             durable: false,
@@ -237,15 +257,15 @@ impl PostOffice {
 }
 
 impl Counter {
-    fn recognise(&mut self, message: &KeptMessage, waiter: &mut Option<EndSender>) -> Recognised {
+    fn recognise(&mut self, message: &KeptMessage, waiter: &mut Option<EndSender>) -> Recognition {
         let Some(key) = &message.key else {
-            return Recognised::New;
+            return Recognition::New;
         };
         let Some(known) = self.mail.keys().get(key, message.at_ms) else {
-            return Recognised::New;
+            return Recognition::New;
         };
         if !known.is_of(&message.content) {
-            return Recognised::Reused;
+            return Recognition::Reused;
         }
         let (number, end) = (known.number, known.end.clone());
         if let Some(waiter) = waiter.take() {
@@ -255,7 +275,7 @@ impl Counter {
                 KeyEnd::SetAside(reason) => drop(waiter.send(MessageEnd::SetAside(reason))),
             }
         }
-        Recognised::Known(number)
+        Recognition::Known(number)
     }
 
     fn apply(&mut self, change: MailChange, inbox: &Inbox, clock: Clock) {
@@ -308,7 +328,7 @@ fn queued(number: u64, message: &KeptMessage, clock: Clock) -> Message {
         content: message.content.clone(),
         at_ms: message.at_ms,
         kept: Some(Box::new(KeptNote {
-            suspect: None,
+            is_suspect: false,
             queued_at_ms: clock.now_ms(),
         })),
     }

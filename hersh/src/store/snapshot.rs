@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::mail::SavedMail;
-use super::{Kept, Ledger, Mail, SavedLedger, Values};
+use super::{FolderContents, Ledger, Mail, SavedLedger, Values};
 
 /// The version of a file that holds values alone. A watcher that never asked for an effect and has no mail ends
 /// with such a file, so that a release from before effects can go on with it.
@@ -41,7 +41,7 @@ pub(super) struct LogName {
 }
 
 /// Returns the bytes of a snapshot that a log goes on with, if it has a name.
-pub(super) fn encode(kept: &Kept, log: Option<LogName>) -> io::Result<Vec<u8>> {
+pub(super) fn encode(kept: &FolderContents, log: Option<LogName>) -> io::Result<Vec<u8>> {
     let mut values = BTreeMap::new();
     for (key, json) in &kept.values {
         values.insert(key.to_string(), RawValue::from_string(json.to_string())?);
@@ -66,7 +66,10 @@ pub(super) fn encode(kept: &Kept, log: Option<LogName>) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Says what cannot be understood.
-pub(super) fn decode(bytes: &[u8], space: u64) -> Result<(Kept, Option<LogName>), String> {
+pub(super) fn decode(
+    bytes: &[u8],
+    space: u64,
+) -> Result<(FolderContents, Option<LogName>), String> {
     let snapshot: Snapshot = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if !(VALUES_ALONE..=WITH_MAIL).contains(&snapshot.version) {
         return Err(format!(
@@ -75,7 +78,7 @@ pub(super) fn decode(bytes: &[u8], space: u64) -> Result<(Kept, Option<LogName>)
         ));
     }
     let pair = |(key, json): (String, Box<RawValue>)| (Arc::from(key), Arc::from(json.get()));
-    let kept = Kept {
+    let kept = FolderContents {
         values: snapshot.values.into_iter().map(pair).collect::<Values>(),
         ledger: match snapshot.effects {
             None => Ledger::new(space),
@@ -112,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_form_is_the_oldest_that_can_hold_it() {
-        let kept = Kept::nothing(7);
+        let kept = FolderContents::nothing(7);
         let text = |log| String::from_utf8(encode(&kept, log).unwrap()).unwrap();
         assert_eq!(text(None), r#"{"version":1,"values":{}}"#);
         let (file, id) = (1, "ab".to_owned());

@@ -17,7 +17,7 @@ use super::commit::Commit;
 use super::commit_log::{CommitLog, head};
 use super::files::{self, FILE, LOGS};
 use super::snapshot::{self, LogName};
-use super::{Kept, LastEnd};
+use super::{FolderContents, LastEnd};
 use crate::StartError;
 
 const TEMPORARY: &str = "context.json.new";
@@ -32,7 +32,7 @@ pub(crate) struct StateDir {
     path: PathBuf,
     /// Told from those of other lives by where it begins.
     next_log_id: u64,
-    named: Named,
+    named: LogInUse,
     /// False when a power cut may bring back the snapshot before, with the log that it names.
     is_name_synced: bool,
     /// The log that commits are added to; `None` until a snapshot of this life names it.
@@ -43,7 +43,7 @@ pub(crate) struct StateDir {
 
 /// Which log the snapshot on disk names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
+enum LogInUse {
     /// None: the snapshot, if there is one, says all.
     Nothing,
     /// One of the two files.
@@ -68,7 +68,7 @@ impl StateDir {
     /// [`StartError::StateDir`] when the folder cannot be used, [`StartError::StateDirBusy`] when
     /// another watcher uses it, [`StartError::Snapshot`] when a file cannot be understood: it
     /// is left as it is, because starting empty would lose what it holds.
-    pub(crate) fn open(path: &Path, space: u64) -> Result<(Self, Kept), StartError> {
+    pub(crate) fn open(path: &Path, space: u64) -> Result<(Self, FolderContents), StartError> {
         let failed = |error: io::Error| StartError::StateDir {
             path: path.into(),
             error: error.to_string(),
@@ -94,7 +94,7 @@ impl StateDir {
         let directory = Self {
             path: path.into(),
             next_log_id: space,
-            named: log.map_or(Named::Nothing, |log| Named::File(log.file)),
+            named: log.map_or(LogInUse::Nothing, |log| LogInUse::File(log.file)),
             is_name_synced: true,
             log: None,
             _lock: lock,
@@ -105,8 +105,8 @@ impl StateDir {
     /// Returns how the last life of the watcher ended, before this one commits anything.
     pub(crate) fn last_end(&self) -> LastEnd {
         match self.named {
-            Named::Nothing => LastEnd::Well,
-            Named::File(_) => LastEnd::Cut,
+            LogInUse::Nothing => LastEnd::Well,
+            LogInUse::File(_) => LastEnd::Cut,
         }
     }
 
@@ -120,7 +120,7 @@ impl StateDir {
         &mut self,
         commits: &[&Commit],
         syncs: bool,
-        before: impl FnOnce() -> Kept,
+        before: impl FnOnce() -> FolderContents,
     ) -> io::Result<SaveResult> {
         #[cfg(test)]
         self.fail_as_told()?;
@@ -146,8 +146,8 @@ impl StateDir {
     ///
     /// # Errors
     /// The error of the file system; snapshot and log still stand.
-    pub(crate) fn fold(&mut self, kept: &Kept) -> io::Result<()> {
-        if self.named == Named::Nothing {
+    pub(crate) fn fold(&mut self, kept: &FolderContents) -> io::Result<()> {
+        if self.named == LogInUse::Nothing {
             return Ok(());
         }
         self.log = None;
@@ -157,10 +157,10 @@ impl StateDir {
     }
 
     /// Writes a snapshot and begins the log that it names.
-    fn begin_log(&mut self, kept: &Kept) -> io::Result<SaveResult> {
+    fn begin_log(&mut self, kept: &FolderContents) -> io::Result<SaveResult> {
         let number = match self.named {
-            Named::Nothing | Named::File(1..) => 0,
-            Named::File(0) => 1,
+            LogInUse::Nothing | LogInUse::File(1..) => 0,
+            LogInUse::File(0) => 1,
         };
         let name = LogName {
             file: number,
@@ -178,7 +178,12 @@ impl StateDir {
         Ok(self.sync_name())
     }
 
-    fn begin_log_at(&mut self, path: &Path, kept: &Kept, name: LogName) -> io::Result<CommitLog> {
+    fn begin_log_at(
+        &mut self,
+        path: &Path,
+        kept: &FolderContents,
+        name: LogName,
+    ) -> io::Result<CommitLog> {
         remove(path)?;
         let mut file = private().create_new(true).open(path)?;
         let head = head(&name.id);
@@ -191,13 +196,13 @@ impl StateDir {
     }
 
     /// Replaces the snapshot, whose name is not synced then. Returns its size in bytes.
-    fn save(&mut self, kept: &Kept, log: Option<LogName>) -> io::Result<usize> {
+    fn save(&mut self, kept: &FolderContents, log: Option<LogName>) -> io::Result<usize> {
         let temporary = self.path.join(TEMPORARY);
         // The next temporary file is our own, whatever somebody had put there.
         remove(&temporary)?;
         let named = log
             .as_ref()
-            .map_or(Named::Nothing, |log| Named::File(log.file));
+            .map_or(LogInUse::Nothing, |log| LogInUse::File(log.file));
         let bytes = snapshot::encode(kept, log)?;
         let mut file = private().create_new(true).open(&temporary)?;
         file.write_all(&bytes)?;
@@ -221,7 +226,7 @@ impl StateDir {
         }
         self.is_name_synced = true;
         for (number, log) in (0..).zip(LOGS) {
-            if self.named != Named::File(number) {
+            if self.named != LogInUse::File(number) {
                 // If it stays, it only takes room.
                 let _ = remove(&self.path.join(log));
             }
@@ -240,7 +245,7 @@ impl StateDir {
 
     /// Returns what a folder holds that may be in use.
     #[cfg(test)]
-    pub(crate) fn look(path: &Path) -> Kept {
+    pub(crate) fn look(path: &Path) -> FolderContents {
         files::read(path, 0).unwrap().0
     }
 
@@ -278,12 +283,12 @@ mod tests {
     }
 
     /// A folder with what it holds in memory.
-    struct Opened {
+    struct OpenFolder {
         state: StateDir,
-        kept: Kept,
+        kept: FolderContents,
     }
 
-    impl Opened {
+    impl OpenFolder {
         fn new(path: &Path) -> Self {
             let (state, kept) = StateDir::open(path, 7).unwrap();
             Self { state, kept }
@@ -316,7 +321,7 @@ mod tests {
     #[test]
     fn commits_are_read_back_and_a_clean_end_leaves_one_file() {
         let folder = tempfile::tempdir().unwrap();
-        let mut opened = Opened::new(folder.path());
+        let mut opened = OpenFolder::new(folder.path());
         opened.add(&set("a", "1")).unwrap();
         opened
             .add(&set("big", "340282366920938463463374607431768211455"))
@@ -324,7 +329,7 @@ mod tests {
         opened.add(&set("a", "2")).unwrap();
         let kept = opened.kept.clone();
         drop(opened);
-        let mut again = Opened::new(folder.path());
+        let mut again = OpenFolder::new(folder.path());
         assert_eq!(again.kept, kept);
         again.state.fold(&kept).unwrap();
         drop(again);
@@ -340,7 +345,7 @@ mod tests {
     #[test]
     fn a_crash_at_any_byte_leaves_what_was_committed() {
         let folder = tempfile::tempdir().unwrap();
-        let mut opened = Opened::new(folder.path());
+        let mut opened = OpenFolder::new(folder.path());
         opened.add(&set("a", "1")).unwrap();
         let log = folder.path().join(LOGS[0]);
         let before = written(&log).len();
@@ -364,7 +369,7 @@ mod tests {
     #[test]
     fn a_long_log_gives_way_to_a_snapshot_and_the_other_file() {
         let folder = tempfile::tempdir().unwrap();
-        let mut opened = Opened::new(folder.path());
+        let mut opened = OpenFolder::new(folder.path());
         let long = format!("\"{}\"", "x".repeat(100_000));
         let mut sizes = Vec::new();
         for n in 0..40 {
@@ -389,7 +394,7 @@ mod tests {
     #[test]
     fn a_log_without_its_snapshot_is_not_taken_for_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let mut opened = Opened::new(folder.path());
+        let mut opened = OpenFolder::new(folder.path());
         opened.add(&set("a", "1")).unwrap();
         drop(opened);
         let snapshot = folder.path().join(FILE);
@@ -398,7 +403,7 @@ mod tests {
         // A crash in the very first commit leaves this.
         assert_eq!(values(folder.path()), Values::new());
         fs::rename(&moved, &snapshot).unwrap();
-        let mut opened = Opened::new(folder.path());
+        let mut opened = OpenFolder::new(folder.path());
         opened.add(&set("a", "2")).unwrap();
         opened.add(&set("a", "3")).unwrap();
         drop(opened);
@@ -412,7 +417,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = folder.path().join("elsewhere");
         fs::write(&elsewhere, "mine").unwrap();
-        let mut opened = Opened::new(folder.path());
+        let mut opened = OpenFolder::new(folder.path());
         symlink(&elsewhere, folder.path().join(TEMPORARY)).unwrap();
         symlink(&elsewhere, folder.path().join(LOGS[0])).unwrap();
         opened.add(&set("a", "1")).unwrap();
@@ -465,7 +470,7 @@ mod tests {
     #[test]
     fn a_write_that_failed_never_comes_back_behind_the_next() {
         let folder = tempfile::tempdir().unwrap();
-        let mut opened = Opened::new(folder.path());
+        let mut opened = OpenFolder::new(folder.path());
         opened.add(&set("a", "1")).unwrap();
         // A file that is open for reading alone takes no byte, even of root.
         let path = folder.path().join(LOGS[0]);
@@ -490,7 +495,7 @@ mod tests {
     #[test]
     fn effects_are_read_back_and_each_life_has_ids_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let mut opened = Opened::new(folder.path());
+        let mut opened = OpenFolder::new(folder.path());
         let mut effect = OpenEffect {
             space: 7,
             effect: "orders".into(),

@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::commit::Commit;
-use super::post_office::{Accepted, EndSender, PostOffice, Recognised};
-use super::{CommittedValues, Kept, KeptMessage, Ledger, MailChange, SaveResult, StateDir};
+use super::post_office::{Admission, EndSender, PostOffice, Recognition};
+use super::{
+    CommittedValues, FolderContents, KeptMessage, Ledger, MailChange, SaveResult, StateDir,
+};
 use crate::SendError;
 use crate::base::sync::{Mutex, locked};
 
@@ -56,7 +58,7 @@ pub(crate) struct Acceptance {
     /// Who waits for the end of the message.
     pub(crate) waiter: Option<EndSender>,
     /// Who waits until it is kept.
-    pub(crate) answer: Option<oneshot::Sender<Result<Accepted, SendError>>>,
+    pub(crate) answer: Option<oneshot::Sender<Result<Admission, SendError>>>,
 }
 
 /// Writes what it is asked to, one batch after the other.
@@ -224,7 +226,7 @@ impl Writer {
             post_office.give_back(&acceptance.message.content);
             if let Some(answer) = acceptance.answer {
                 let again = false;
-                let _ = answer.send(Ok(Accepted {
+                let _ = answer.send(Ok(Admission {
                     number,
                     again,
                     durable,
@@ -251,16 +253,16 @@ impl Writer {
     fn answer_again(&self, mut acceptance: Acceptance) {
         let post_office = &self.memory.post_office;
         let refused = match post_office.recognise(&acceptance.message, &mut acceptance.waiter) {
-            Recognised::Known(number) => {
+            Recognition::Known(number) => {
                 post_office.give_back(&acceptance.message.content);
                 if let Some(answer) = acceptance.answer {
-                    let _ = answer.send(Ok(Accepted::again(number, true)));
+                    let _ = answer.send(Ok(Admission::again(number, true)));
                 }
                 return;
             }
-            Recognised::Reused => SendError::KeyReused,
+            Recognition::Reused => SendError::KeyReused,
             // The message that came just before it could not be kept.
-            Recognised::New => SendError::Unkept {
+            Recognition::New => SendError::Unkept {
                 problem: "the disk did not take it".into(),
             },
         };
@@ -324,8 +326,8 @@ fn spin(requests: &mpsc::Receiver<Request>) -> Option<Request> {
 
 impl Memory {
     /// Returns what is committed, at this moment.
-    fn kept(&self) -> Kept {
-        Kept {
+    fn kept(&self) -> FolderContents {
+        FolderContents {
             values: self.values.values().as_ref().clone(),
             ledger: locked(&self.ledger).clone(),
             mail: self.post_office.look(Clone::clone),

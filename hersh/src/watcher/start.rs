@@ -14,7 +14,7 @@ use crate::run::{Recorder, Session, WatcherParts};
 #[cfg(feature = "api")]
 use crate::shared::{Level, LogKind};
 use crate::shared::{Logbook, Shared};
-use crate::store::{Kept, StateDir, Store};
+use crate::store::{FolderContents, StateDir, Store};
 use crate::{Comparison, Context, Error, ReplayError, Replayed, StartError};
 
 /// Longest time that writing the durable context may take.
@@ -102,7 +102,7 @@ impl Builder {
         // Never the seed that was set: the ids of effects must not repeat after a restart.
         let space = random_number();
         let (state_dir, kept) = match &self.state_dir {
-            None => (None, Kept::nothing(space)),
+            None => (None, FolderContents::nothing(space)),
             Some(folder) => {
                 let (state_dir, kept) = StateDir::open(folder, space)?;
                 (Some(state_dir), kept)

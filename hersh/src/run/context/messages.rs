@@ -5,24 +5,8 @@ use std::sync::Arc;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Context;
-use crate::store::{MailChange, MessageRun};
+use crate::store::{Mail, MailChange, MessageRun};
 use crate::{HookError, REPLY_LIMIT_BYTES};
-
-/// How many times a message may take the process with it before it is set aside; beside the first time, which nobody
-/// noted.
-const FATAL_LIMIT: u32 = 3;
-
-/// What is known of a message whose run may have ended the last life.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Suspicion {
-    /// Its run begins once this is on disk.
-    Note(MailChange),
-    /// It has no other run.
-    Refuse {
-        /// How many times its run was noted and took the process with it.
-        times: u32,
-    },
-}
 
 impl Context {
     /// Returns the message that caused this run, if one did. Each message has exactly one run that counts: a
@@ -132,25 +116,20 @@ impl Context {
     }
 
     /// Returns what is to be noted before this run: its message may have ended an earlier life of the watcher.
-    pub(crate) fn suspicion(&self) -> Option<Suspicion> {
+    pub(crate) fn suspicion(&self) -> Option<MailChange> {
         let message = self.intake.message.as_ref()?;
-        let times = message.suspect()?;
-        let number = message.number;
-        Some(match times {
-            0..FATAL_LIMIT => Suspicion::Note(MailChange::Suspected(number)),
-            FATAL_LIMIT.. => Suspicion::Refuse { times },
-        })
+        let is_suspect = message.kept.as_ref()?.is_suspect;
+        is_suspect.then_some(MailChange::Suspected(message.number))
     }
 
     /// Returns what a crash of the watcher says of the message of its last run, if that has not counted.
     pub(crate) fn fatal_message(&self) -> Option<MailChange> {
-        let message = self.intake.message.as_ref().filter(|_| !self.counts)?;
         // That of a suspect was noted before its run.
-        let message = Some(message).filter(|message| message.suspect().is_none())?;
-        self.shared
-            .keeper
-            .is_durable()
-            .then_some(MailChange::Suspected(message.number))
+        if self.counts || self.suspicion().is_some() || !self.shared.keeper.is_durable() {
+            return None;
+        }
+        let message = self.intake.message.as_ref()?;
+        Some(MailChange::Suspected(message.number))
     }
 
     /// Returns what a commit says of the message of the run that failed, which has no other run.
@@ -159,10 +138,11 @@ impl Context {
             return Vec::new();
         };
         let aside = MailChange::SetAside(message.number, reason);
-        if self.shared.keeper.is_durable() {
+        let is_noted = |mail: &Mail| mail.get_waiting(message.number).is_some();
+        if self.shared.keeper.is_durable() || self.shared.post_office.look(is_noted) {
             return vec![aside];
         }
-        // A message that waits in memory is noted nowhere else.
+        // In memory, only those are noted that have a key or are waited for.
         let kept = crate::store::KeptMessage {
             content: message.content,
             at_ms: message.at_ms,

@@ -39,7 +39,6 @@ use asks::Asks;
 pub use blocking::blocking;
 use cache::Cache;
 pub use effects::Effects;
-pub(crate) use messages::Suspicion;
 pub(crate) use registry::{Sources, Watch};
 pub(crate) use run::ContextParts;
 use timers::DueTimers;

@@ -268,7 +268,7 @@ async fn a_message_that_the_disk_does_not_take_is_refused_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_crashes_the_watcher_is_set_aside_in_the_end() {
-    let folder = folder();
+    let (folder, journal) = (folder(), folder());
     let mut endings = Vec::new();
     for life in 0..6 {
         let managed = async |cx: &mut Context| -> crate::Result {
@@ -277,7 +277,8 @@ async fn a_message_that_crashes_the_watcher_is_set_aside_in_the_end() {
                 Some(_) | None => Ok(()),
             }
         };
-        let ending = play(builder(&folder), managed, async |watcher| {
+        let builder = builder(&folder).journal_dir(journal.path());
+        let ending = play(builder, managed, async |watcher| {
             if life == 0 {
                 watcher.deliver("crash").await.unwrap();
                 watcher.deliver("another").await.unwrap();
@@ -286,6 +287,7 @@ async fn a_message_that_crashes_the_watcher_is_set_aside_in_the_end() {
             watcher.stop("done");
         })
         .await;
+        replay(journal.path(), managed).unwrap();
         endings.push(ending.kind);
     }
     assert_eq!(endings[..3], [EndKind::Crashed; 3]);
