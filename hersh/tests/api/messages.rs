@@ -175,8 +175,9 @@ async fn what_was_set_aside_is_shown_sent_again_and_dropped() {
     let folder = tempfile::tempdir().unwrap();
     for builder in [builder(), builder().state_dir(folder.path())] {
         let (watcher, address) = up(builder).await;
-        for _ in 0..2 {
-            assert_eq!(post(address, "?wait=run", None, "13").await.status, 422);
+        for key in ["first", "second"] {
+            let answer = post(address, "?wait=run", Some(key), "13").await;
+            assert_eq!(answer.status, 422);
         }
         let shown = inbox(address).await;
         assert_eq!(
@@ -188,7 +189,10 @@ async fn what_was_set_aside_is_shown_sent_again_and_dropped() {
             (&oldest["number"], &oldest["content"]),
             (&json!(1), &json!("13"))
         );
-        assert_eq!(oldest["reason"], "unlucky");
+        assert_eq!(
+            (&oldest["reason"], &oldest["key"]),
+            (&json!("unlucky"), &json!("first"))
+        );
         assert_eq!(post(address, "?wait=run", None, "7").await.status, 200);
 
         let again = call(address, "POST", "/watcher/inbox/1/again", "").await;
